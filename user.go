@@ -1,0 +1,37 @@
+package loggerhead
+
+import "net/mail"
+
+// User is a person.
+type User struct {
+	ID       UserID
+	Email    string // as typed; compared without case
+	Name     string
+	Operator bool // manages the installation; sees inside a project only with a grant
+	Created  Millis
+}
+
+// Session is a log-in of a user on one browser or program.
+type Session struct {
+	ID      SessionID
+	User    UserID
+	Created Millis
+	Expires Millis
+}
+
+// ValidEmail reports whether s is a bare mailbox address of at most 254 bytes with a dotted domain.
+func ValidEmail(s string) bool {
+	if len(s) > 254 {
+		return false
+	}
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s || a.Name != "" {
+		return false
+	}
+	for i := len(s) - 1; i >= 0 && s[i] != '@'; i-- {
+		if s[i] == '.' && i != len(s)-1 {
+			return true
+		}
+	}
+	return false
+}
