@@ -1,0 +1,64 @@
+package store
+
+import (
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// Scope is the right to a project's data: which project, as what, and in which of its locations. Every method on
+// project data takes one. The zero Scope sees nothing and changes nothing. Only package access builds one
+// (arch_test.go holds it to that), after it has checked who is asking.
+type Scope struct {
+	project   lh.ProjectID
+	role      lh.Role
+	actor     lh.Actor
+	locations map[lh.LocationID]bool // nil is the whole project
+}
+
+// NewScope builds a scope. A project or role that is empty gives the zero Scope. locations limits it; none is the
+// whole project.
+func NewScope(project lh.ProjectID, role lh.Role, actor lh.Actor, locations ...lh.LocationID) Scope {
+	if project == "" || role == "" {
+		return Scope{}
+	}
+	s := Scope{project: project, role: role, actor: actor}
+	if len(locations) > 0 {
+		s.locations = make(map[lh.LocationID]bool, len(locations))
+		for _, l := range locations {
+			s.locations[l] = true
+		}
+	}
+	return s
+}
+
+// Project returns the project the scope is for; "" for the zero Scope.
+func (s Scope) Project() lh.ProjectID { return s.project }
+
+// Role returns what the scope's holder is in the project.
+func (s Scope) Role() lh.Role { return s.role }
+
+// Actor returns who holds the scope, for the audit trail.
+func (s Scope) Actor() lh.Actor { return s.actor }
+
+// Allows reports whether the scope has the permission. The zero Scope has none.
+func (s Scope) Allows(p lh.Permission) bool { return s.project != "" && s.role.Allows(p) }
+
+// Sees reports whether the scope reaches what stands at a location ("" is at none, which only an unlimited scope sees).
+func (s Scope) Sees(l lh.LocationID) bool {
+	return s.project != "" && (s.locations == nil || s.locations[l])
+}
+
+// Limited reports whether the scope is limited to some locations.
+func (s Scope) Limited() bool { return s.locations != nil }
+
+// need is the check that every method begins with. Without the permission to read, the project itself is "not found";
+// with it, what may not be done is "forbidden".
+func (s Scope) need(p lh.Permission) error {
+	switch {
+	case s.Allows(p):
+		return nil
+	case s.Allows(lh.PermRead):
+		return lh.Errorf(lh.Forbidden, "your role in this project (%s) may not do this; it needs the permission %q", s.role, p)
+	default:
+		return lh.Errorf(lh.NotFound, "there is no such project, or it is not yours to see")
+	}
+}
