@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+func putValue(b []byte, s lh.Sample) {
+	binary.LittleEndian.PutUint64(b, math.Float64bits(s.Value))
+	b[8] = byte(s.Flag)
+}
+
+func getValue(b []byte, s *lh.Sample) {
+	s.Value = math.Float64frombits(binary.LittleEndian.Uint64(b))
+	s.Flag = lh.Flag(b[8])
+}
+
+// Chunk is the stored samples of one element on one UTC day, with a summary of them. What the bytes mean is series'
+// business. Gen is 0 when nothing is stored yet and grows by one at each writing.
+type Chunk struct {
+	Element lh.ElementID
+	Day     int32 // UTC days since 1970-01-01
+	Gen     int64
+	Body    []byte // opened
+	Summary []byte // opened
+}
+
+func chunkPlace(p lh.ProjectID, e lh.ElementID, day int32, part string) string {
+	return place("chunk", p, e, day, part)
+}
+
+// seesElement lets a limited scope at the series of its own locations only.
+func (db *DB) seesElement(ctx context.Context, sc Scope, e lh.ElementID) error {
+	if !sc.Limited() {
+		return nil
+	}
+	var l lh.LocationID
+	err := db.row(ctx, db.read, `SELECT location_id FROM element WHERE project_id = $1 AND id = $2`, sc.project, e).Scan(&l)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !sc.Sees(l) {
+		return noElement()
+	}
+	return err
+}
+
+// Chunk returns one chunk; Gen 0 and a nil Body when there is none.
+func (db *DB) Chunk(ctx context.Context, sc Scope, e lh.ElementID, day int32) (Chunk, error) {
+	c := Chunk{Element: e, Day: day}
+	err := db.Chunks(ctx, sc, e, day, day, func(got Chunk) error { c = got; return nil })
+	return c, err
+}
+
+// Chunks hands fn the chunks of an element from day to day, both included, ascending.
+func (db *DB) Chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
+	return db.chunks(ctx, sc, e, from, to, `body`, fn)
+}
+
+// Summaries is [DB.Chunks] without the bodies, which stay unread.
+func (db *DB) Summaries(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
+	return db.chunks(ctx, sc, e, from, to, `NULL`, fn)
+}
+
+func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, body string, fn func(Chunk) error) error {
+	if !sc.Allows(lh.PermRead) {
+		return sc.need(lh.PermRead)
+	}
+	if err := db.seesElement(ctx, sc, e); err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
+	err = db.each(ctx, db.read, `SELECT day, gen, summary, `+body+` FROM chunk WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4 ORDER BY day`,
+		[]any{sc.project, e, from, to}, func(scan func(...any) error) error {
+			c := Chunk{Element: e}
+			var summary, sealed []byte
+			if err := scan(&c.Day, &c.Gen, &summary, &sealed); err != nil {
+				return err
+			}
+			var err error
+			if c.Summary, err = k.Open(summary, chunkPlace(sc.project, e, c.Day, "summary")); err != nil {
+				return err
+			}
+			if sealed != nil {
+				if c.Body, err = k.Open(sealed, chunkPlace(sc.project, e, c.Day, "body")); err != nil {
+					return err
+				}
+			}
+			return fn(c)
+		})
+	if err != nil {
+		return fmt.Errorf("read chunks of %s: %w", e, err)
+	}
+	return nil
+}
+
+// Fold replaces chunks and removes the journal rows that went into them, in one transaction. Conflict, with nothing
+// changed: a chunk is no longer at the Gen it was read at, or a row is gone, since somebody else folded meanwhile;
+// read again and retry.
+func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []JournalID) error {
+	if err := sc.need(lh.PermMaintain); err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
+	type sealed struct{ summary, body []byte }
+	bodies := make([]sealed, len(chunks))
+	for i, c := range chunks {
+		if bodies[i].summary, err = k.Seal(c.Summary, chunkPlace(sc.project, c.Element, c.Day, "summary")); err != nil {
+			return err
+		}
+		if bodies[i].body, err = k.Seal(c.Body, chunkPlace(sc.project, c.Element, c.Day, "body")); err != nil {
+			return err
+		}
+	}
+	moved := lh.Errorf(lh.Conflict, "the series were folded by another hub meanwhile")
+	return db.update(ctx, func(t *tx) error {
+		// The rows first: two folders of the same rows meet here, before either wrote a chunk.
+		del, err := t.PrepareContext(ctx, db.q(`DELETE FROM journal WHERE project_id = $1 AND device_id = $2 AND id = $3`))
+		if err != nil {
+			return fmt.Errorf("fold: %w", err)
+		}
+		defer del.Close() // it goes with the transaction in any case
+		for _, j := range folded {
+			r, err := del.ExecContext(ctx, sc.project, j.device, j.id[:])
+			if err != nil {
+				return fmt.Errorf("fold: %w", err)
+			}
+			if n, err := r.RowsAffected(); err != nil || n != 1 {
+				return errors.Join(moved, err)
+			}
+		}
+		put, err := t.PrepareContext(ctx, db.q(`INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
+			ON CONFLICT (project_id, element_id, day) DO UPDATE SET gen = excluded.gen, summary = excluded.summary, body = excluded.body
+			WHERE chunk.gen = $4`))
+		if err != nil {
+			return fmt.Errorf("fold: %w", err)
+		}
+		defer put.Close() // likewise
+		for i, c := range chunks {
+			r, err := put.ExecContext(ctx, sc.project, c.Element, c.Day, c.Gen, bodies[i].summary, bodies[i].body)
+			if err != nil {
+				return fmt.Errorf("fold %s day %d: %w", c.Element, c.Day, err)
+			}
+			if n, err := r.RowsAffected(); err != nil || n != 1 {
+				return errors.Join(moved, err)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+type inventoryBody struct {
+	Serial   string `json:"serial"`
+	Hardware string `json:"hardware"`
+}
+
+// AddInventory lists devices that may be claimed, or gives listed ones a new claim code; all or none. A listed device
+// keeps its project: a new code lets it enrol again.
+func (db *DB) AddInventory(ctx context.Context, items []lh.Inventory) error {
+	k, err := db.key(ctx, db.read, installation)
+	if err != nil {
+		return err
+	}
+	return db.update(ctx, func(t *tx) error {
+		for _, it := range items {
+			index, err := db.master.BlindIndex("inventory.serial", it.Serial)
+			if err != nil {
+				return err
+			}
+			body, err := sealJSON(k, inventoryBody{it.Serial, it.Hardware}, place("inventory", fmt.Sprintf("%x", index)))
+			if err != nil {
+				return err
+			}
+			_, err = t.exec(ctx, `INSERT INTO inventory (serial_index, claim_hash, project_id, device_id, created, body) VALUES ($1, $2, '', '', $3, $4)
+				ON CONFLICT (serial_index) DO UPDATE SET claim_hash = excluded.claim_hash, body = excluded.body`,
+				index, it.ClaimHash, t.now, body)
+			if err != nil {
+				return fmt.Errorf("add to inventory: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// Inventory looks a device up by its serial. NotFound when it is not listed. It takes no scope: whoever calls it has
+// the claim code checked next.
+func (db *DB) Inventory(ctx context.Context, serial string) (lh.Inventory, error) {
+	var it lh.Inventory
+	index, err := db.master.BlindIndex("inventory.serial", serial)
+	if err != nil {
+		return it, err
+	}
+	k, err := db.key(ctx, db.read, installation)
+	if err != nil {
+		return it, err
+	}
+	var sealed []byte
+	err = db.row(ctx, db.read, `SELECT claim_hash, project_id, device_id, created, body FROM inventory WHERE serial_index = $1`, index).
+		Scan(&it.ClaimHash, &it.Project, &it.Device, &it.Created, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return it, lh.Errorf(lh.NotFound, "no device with this serial is listed")
+	}
+	if err != nil {
+		return it, fmt.Errorf("read inventory: %w", err)
+	}
+	var b inventoryBody
+	if err := openJSON(k, sealed, place("inventory", fmt.Sprintf("%x", index)), &b); err != nil {
+		return it, err
+	}
+	it.Serial, it.Hardware = b.Serial, b.Hardware
+	return it, nil
+}
+
+// ClaimDevice binds a listed device to the scope's project: d is its name, location and longest silence. claimHash
+// must be the hash of its claim code. A device that is in this project already (revoked, or with a new code) is let
+// back in; one of another project is a Conflict, said without naming it. A wrong code and an unlisted serial read
+// alike.
+func (db *DB) ClaimDevice(ctx context.Context, sc Scope, serial string, claimHash []byte, d lh.Device) (lh.Device, error) {
+	if err := sc.need(lh.PermConfigure); err != nil {
+		return d, err
+	}
+	if !sc.Sees(d.Location) {
+		return d, noLocation()
+	}
+	wrong := lh.Errorf(lh.Invalid, "serial and claim code do not fit; check both on the device's label")
+	it, err := db.Inventory(ctx, serial)
+	if lh.CodeOf(err) == lh.NotFound {
+		return d, wrong
+	}
+	if err != nil {
+		return d, err
+	}
+	if !hashesEqual(it.ClaimHash, claimHash) {
+		return d, wrong
+	}
+	index, err := db.master.BlindIndex("inventory.serial", serial)
+	if err != nil {
+		return d, err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return d, err
+	}
+	err = db.update(ctx, func(t *tx) error {
+		var project lh.ProjectID
+		var device lh.DeviceID
+		err := db.row(ctx, t, `SELECT project_id, device_id FROM inventory WHERE serial_index = $1`, index).Scan(&project, &device)
+		if err != nil {
+			return err
+		}
+		if project != "" && project != sc.project {
+			return lh.Errorf(lh.Conflict, "this device belongs to a project already; its owner must release it first")
+		}
+		if d.Location != "" {
+			if err := t.locationIsThere(ctx, sc, d.Location); err != nil {
+				return err
+			}
+		}
+		d.Serial, d.Hardware, d.Project, d.State, d.Created = serial, it.Hardware, sc.project, lh.DeviceClaimed, t.now
+		again := device != ""
+		if d.ID = device; !again {
+			d.ID = lh.NewDeviceID()
+		}
+		err = t.audit(ctx, sc.project, sc.actor, "device.claim", string(d.ID), map[string]any{"serial": serial, "name": d.Name, "location_id": d.Location})
+		if err != nil {
+			return err
+		}
+		if again {
+			if _, err := db.device(ctx, t, sc, d.ID); err != nil { // it may be at a location this scope does not see
+				return err
+			}
+			if _, err := t.exec(ctx, `UPDATE device SET state = $3 WHERE project_id = $1 AND id = $2`, sc.project, d.ID, lh.DeviceClaimed); err != nil {
+				return err
+			}
+			if _, err := t.exec(ctx, `UPDATE element SET location_id = $3 WHERE project_id = $1 AND device_id = $2`, sc.project, d.ID, d.Location); err != nil {
+				return err
+			}
+			if err := t.writeDevice(ctx, sc, d, d.Location); err != nil {
+				return err
+			}
+			d, err = db.device(ctx, t, sc, d.ID)
+			return err
+		}
+		body, err := sealJSON(k, deviceBodyOf(d), place("device", sc.project, d.ID))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `INSERT INTO device (project_id, id, location_id, state, created, last_seen, clock_offset, clock_suspect, body)
+			VALUES ($1, $2, $3, $4, $5, 0, 0, 0, $6)`, sc.project, d.ID, d.Location, d.State, d.Created, body)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, `UPDATE inventory SET project_id = $2, device_id = $3 WHERE serial_index = $1 AND device_id = ''`, index, sc.project, d.ID)
+		if err == nil && n == 0 {
+			return lh.Errorf(lh.Conflict, "this device was claimed just now by somebody else")
+		}
+		return err
+	})
+	if err != nil && lh.CodeOf(err) == lh.Internal {
+		return d, fmt.Errorf("claim device: %w", err)
+	}
+	return d, err
+}

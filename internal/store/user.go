@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+type userBody struct {
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	Password string `json:"password"` // argon2id hash in PHC form
+}
+
+// CreateUser makes a user with a password hash. It gives the user its id. Conflict: the address has an account.
+func (db *DB) CreateUser(ctx context.Context, u lh.User, passwordHash string) (lh.User, error) {
+	u.ID = lh.NewUserID()
+	k, err := db.key(ctx, db.read, installation)
+	if err != nil {
+		return u, err
+	}
+	index, err := db.master.BlindIndex("users.email", strings.ToLower(u.Email))
+	if err != nil {
+		return u, err
+	}
+	body, err := sealJSON(k, userBody{u.Email, u.Name, passwordHash}, place("user", u.ID))
+	if err != nil {
+		return u, err
+	}
+	err = db.update(ctx, func(t *tx) error {
+		u.Created = t.now
+		_, err := t.exec(ctx, `INSERT INTO users (id, email_index, operator, created, body) VALUES ($1, $2, $3, $4, $5)`,
+			u.ID, index, flag(u.Operator), t.now, body)
+		return err
+	})
+	if unique(err) {
+		return u, lh.Errorf(lh.Conflict, "there is an account with the address %s already", u.Email)
+	}
+	if err != nil {
+		return u, fmt.Errorf("create user: %w", err)
+	}
+	return u, nil
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// UserByEmail returns a user and the hash of their password. NotFound when there is none.
+func (db *DB) UserByEmail(ctx context.Context, email string) (lh.User, string, error) {
+	index, err := db.master.BlindIndex("users.email", strings.ToLower(email))
+	if err != nil {
+		return lh.User{}, "", err
+	}
+	return db.user(ctx, `email_index = $1`, index)
+}
+
+// User returns a user.
+func (db *DB) User(ctx context.Context, id lh.UserID) (lh.User, error) {
+	u, _, err := db.user(ctx, `id = $1`, id)
+	return u, err
+}
+
+func (db *DB) user(ctx context.Context, where string, arg any) (lh.User, string, error) {
+	var u lh.User
+	var operator int
+	var sealed []byte
+	err := db.row(ctx, db.read, `SELECT id, operator, created, body FROM users WHERE `+where, arg).Scan(&u.ID, &operator, &u.Created, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return u, "", lh.Errorf(lh.NotFound, "there is no such user")
+	}
+	if err != nil {
+		return u, "", fmt.Errorf("read user: %w", err)
+	}
+	k, err := db.key(ctx, db.read, installation)
+	if err != nil {
+		return u, "", err
+	}
+	var b userBody
+	if err := openJSON(k, sealed, place("user", u.ID), &b); err != nil {
+		return u, "", err
+	}
+	u.Email, u.Name, u.Operator = b.Email, b.Name, operator != 0
+	return u, b.Password, nil
+}
+
+// Users returns everybody who has an account, for the operator.
+func (db *DB) Users(ctx context.Context) ([]lh.User, error) {
+	var ids []lh.UserID
+	err := db.each(ctx, db.read, `SELECT id FROM users ORDER BY created, id`, nil, func(scan func(...any) error) error {
+		var id lh.UserID
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	users := make([]lh.User, 0, len(ids))
+	for _, id := range ids {
+		u, err := db.User(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+// SetPassword replaces a user's password hash and ends all of their sessions.
+func (db *DB) SetPassword(ctx context.Context, id lh.UserID, passwordHash string) error {
+	u, err := db.User(ctx, id)
+	if err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, installation)
+	if err != nil {
+		return err
+	}
+	body, err := sealJSON(k, userBody{u.Email, u.Name, passwordHash}, place("user", id))
+	if err != nil {
+		return err
+	}
+	return db.update(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, `UPDATE users SET body = $2 WHERE id = $1`, id, body); err != nil {
+			return fmt.Errorf("set password: %w", err)
+		}
+		_, err := t.exec(ctx, `DELETE FROM session WHERE user_id = $1`, id)
+		return err
+	})
+}
