@@ -44,6 +44,8 @@ type Inventory struct {
 	Hardware string
 	// ClaimHash is the SHA-256 of the one-time claim code on the box.
 	ClaimHash []byte
+	// UsedKey is the SHA-256 of the public key that used the code up; empty while the code is good.
+	UsedKey []byte
 	// Device is set when it has been claimed.
 	Device  DeviceID
 	Project ProjectID

@@ -244,8 +244,9 @@ func (db *DB) Certificate(ctx context.Context, keyHash [32]byte) (Certificate, e
 }
 
 // AddCertificate records a certificate of a claimed or enrolled device, which then counts as enrolled. A non-empty
-// claim is the hash of the one-time code that paid for it: it is used up in the same transaction, and a code that is
-// used up already gives Unauthenticated. Conflict: the key has a certificate already.
+// claim is the hash of the one-time code that pays for it: the code is bound to this key in the same transaction, so
+// that a device whose answer got lost may ask again, and another key gets Unauthenticated. Conflict: the key is, or
+// was, another device's, or is revoked.
 func (db *DB) AddCertificate(ctx context.Context, sc Scope, serial string, claim []byte, c Certificate) error {
 	if !sc.ownDevice(c.Device) {
 		return noDevice()
@@ -254,13 +255,13 @@ func (db *DB) AddCertificate(ctx context.Context, sc Scope, serial string, claim
 	if err != nil {
 		return err
 	}
-	err = db.update(ctx, func(t *tx) error {
+	return db.update(ctx, func(t *tx) error {
 		if err := t.audit(ctx, sc.project, sc.actor, "device.certificate", string(c.Device), map[string]any{"serial": c.Serial, "not_after": c.NotAfter}); err != nil {
 			return err
 		}
 		if len(claim) > 0 {
-			n, err := t.exec(ctx, `UPDATE inventory SET claim_hash = $4 WHERE serial_index = $1 AND claim_hash = $2 AND device_id = $3`,
-				index, claim, c.Device, []byte{})
+			n, err := t.exec(ctx, `UPDATE inventory SET used_key = $4 WHERE serial_index = $1 AND claim_hash = $2 AND device_id = $3
+				AND (used_key = $4 OR used_key = $5)`, index, claim, c.Device, c.KeyHash[:], []byte{})
 			if err != nil {
 				return err
 			}
@@ -276,14 +277,15 @@ func (db *DB) AddCertificate(ctx context.Context, sc Scope, serial string, claim
 		if n == 0 {
 			return lh.Errorf(lh.Forbidden, "this device is revoked")
 		}
-		_, err = t.exec(ctx, `INSERT INTO device_certificate (key_hash, project_id, device_id, serial, created, not_after, revoked)
-			VALUES ($1, $2, $3, $4, $5, $6, 0)`, c.KeyHash[:], sc.project, c.Device, c.Serial, t.now, c.NotAfter)
+		n, err = t.exec(ctx, `INSERT INTO device_certificate (key_hash, project_id, device_id, serial, created, not_after, revoked)
+			VALUES ($1, $2, $3, $4, $5, $6, 0) ON CONFLICT (key_hash) DO UPDATE SET serial = excluded.serial, not_after = excluded.not_after
+			WHERE device_certificate.project_id = excluded.project_id AND device_certificate.device_id = excluded.device_id
+			AND device_certificate.revoked = 0`, c.KeyHash[:], sc.project, c.Device, c.Serial, t.now, c.NotAfter)
+		if err == nil && n == 0 {
+			return lh.Errorf(lh.Conflict, "this key cannot have a certificate any more; make a new key")
+		}
 		return err
 	})
-	if unique(err) {
-		return lh.Errorf(lh.Conflict, "this key has a certificate already; make a new key")
-	}
-	return err
 }
 
 // LogEpoch returns the epoch of a device's log, making it at first sight: the second of now, or one more than the

@@ -31,9 +31,9 @@ func (db *DB) AddInventory(ctx context.Context, items []lh.Inventory) error {
 			if err != nil {
 				return err
 			}
-			_, err = t.exec(ctx, `INSERT INTO inventory (serial_index, claim_hash, project_id, device_id, created, body) VALUES ($1, $2, '', '', $3, $4)
-				ON CONFLICT (serial_index) DO UPDATE SET claim_hash = excluded.claim_hash, body = excluded.body`,
-				index, it.ClaimHash, t.now, body)
+			_, err = t.exec(ctx, `INSERT INTO inventory (serial_index, claim_hash, used_key, project_id, device_id, created, body) VALUES ($1, $2, $3, '', '', $4, $5)
+				ON CONFLICT (serial_index) DO UPDATE SET claim_hash = excluded.claim_hash, used_key = excluded.used_key, body = excluded.body`,
+				index, it.ClaimHash, []byte{}, t.now, body)
 			if err != nil {
 				return fmt.Errorf("add to inventory: %w", err)
 			}
@@ -55,8 +55,8 @@ func (db *DB) Inventory(ctx context.Context, serial string) (lh.Inventory, error
 		return it, err
 	}
 	var sealed []byte
-	err = db.row(ctx, db.read, `SELECT claim_hash, project_id, device_id, created, body FROM inventory WHERE serial_index = $1`, index).
-		Scan(&it.ClaimHash, &it.Project, &it.Device, &it.Created, &sealed)
+	err = db.row(ctx, db.read, `SELECT claim_hash, used_key, project_id, device_id, created, body FROM inventory WHERE serial_index = $1`, index).
+		Scan(&it.ClaimHash, &it.UsedKey, &it.Project, &it.Device, &it.Created, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return it, lh.Errorf(lh.NotFound, "no device with this serial is listed")
 	}
@@ -92,6 +92,9 @@ func (db *DB) ClaimDevice(ctx context.Context, sc Scope, serial string, claimHas
 	}
 	if !hashesEqual(it.ClaimHash, claimHash) {
 		return d, wrong
+	}
+	if len(it.UsedKey) > 0 {
+		return d, lh.Errorf(lh.Conflict, "this claim code is used up; ask the operator for a new one")
 	}
 	index, err := db.master.BlindIndex("inventory.serial", serial)
 	if err != nil {

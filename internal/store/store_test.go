@@ -258,9 +258,13 @@ func TestClaimEnrolRevoke(t *testing.T) {
 		wantCode(t, "claimed by another project", err, lh.Conflict)
 		own := store.NewScope(sc.Project(), lh.RoleDevice, lh.Actor{Kind: lh.ActorDevice, ID: string(d.ID)})
 		c := store.Certificate{KeyHash: [32]byte{1}, Device: d.ID, Serial: "01", NotAfter: 1}
-		if err := db.AddCertificate(ctx, own, "LH-1", hash[:], c); err != nil {
-			t.Fatal(err)
+		for range 2 { // the first answer got lost: the same key asks again
+			if err := db.AddCertificate(ctx, own, "LH-1", hash[:], c); err != nil {
+				t.Fatal(err)
+			}
 		}
+		_, err = db.ClaimDevice(ctx, sc, "LH-1", hash[:], lh.Device{})
+		wantCode(t, "claim with a used code", err, lh.Conflict)
 		c.KeyHash = [32]byte{2}
 		wantCode(t, "code used twice", db.AddCertificate(ctx, own, "LH-1", hash[:], c), lh.Unauthenticated)
 		_, err = db.Certificate(ctx, c.KeyHash)
@@ -274,6 +278,8 @@ func TestClaimEnrolRevoke(t *testing.T) {
 		if err := db.RevokeDevice(ctx, sc, d.ID); err != nil {
 			t.Fatal(err)
 		}
+		c.KeyHash = [32]byte{1}
+		wantCode(t, "a revoked device's old key", db.AddCertificate(ctx, own, "LH-1", nil, c), lh.Forbidden)
 		for _, k := range []byte{1, 2} {
 			if got, err := db.Certificate(ctx, [32]byte{k}); err != nil || got.State != lh.DeviceRevoked || got.Revoked == 0 {
 				t.Errorf("key %d after revocation: %+v %v", k, got, err)
@@ -290,6 +296,9 @@ func TestClaimEnrolRevoke(t *testing.T) {
 		if err != nil || back.ID != d.ID || back.State != lh.DeviceClaimed {
 			t.Errorf("%+v %v", back, err)
 		}
+		c.KeyHash = [32]byte{1}
+		wantCode(t, "a revoked key again", db.AddCertificate(ctx, own, "LH-1", again[:], c), lh.Conflict)
+		c.KeyHash = [32]byte{4}
 		if err := db.AddCertificate(ctx, own, "LH-1", again[:], c); err != nil {
 			t.Error(err)
 		}

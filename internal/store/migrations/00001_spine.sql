@@ -60,7 +60,8 @@ CREATE TABLE location (
 
 CREATE TABLE inventory (
     serial_index BLOB NOT NULL PRIMARY KEY, -- keyed hash of the serial
-    claim_hash   BLOB NOT NULL,             -- of the one-time code; empty when it is used up
+    claim_hash   BLOB NOT NULL,             -- of the one-time code
+    used_key     BLOB NOT NULL,             -- hash of the public key that used the code up; empty while it is good
     project_id   TEXT NOT NULL,             -- '' until claimed
     device_id    TEXT NOT NULL,
     created      BIGINT NOT NULL,
