@@ -74,3 +74,43 @@ func PublicMessage(err error) string {
 	}
 	return "something failed inside the hub; its log says what"
 }
+
+// HTTPStatus is the status with which HTTP says the code. It is the one table of it; an unknown code is our fault.
+func (c Code) HTTPStatus() int {
+	switch c {
+	case Invalid:
+		return 400
+	case Unauthenticated:
+		return 401
+	case Forbidden:
+		return 403
+	case NotFound:
+		return 404
+	case Conflict:
+		return 409
+	case Exhausted:
+		return 429
+	case Unavailable:
+		return 503
+	}
+	return 500
+}
+
+// ExitStatus is the status with which a program says the code.
+func (c Code) ExitStatus() int {
+	switch c {
+	case "":
+		return 0
+	case Invalid:
+		return 2
+	case Unauthenticated, Forbidden:
+		return 3
+	case NotFound:
+		return 4
+	case Conflict:
+		return 5
+	case Exhausted, Unavailable:
+		return 6
+	}
+	return 1
+}

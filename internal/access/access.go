@@ -161,8 +161,15 @@ func (a *Access) Authenticate(ctx context.Context, token string) (Principal, err
 	return Principal{User: u, Session: s}, err
 }
 
+// StillIn reports whether a principal's session still stands. Unauthenticated: it was ended.
+func (a *Access) StillIn(ctx context.Context, p Principal) error {
+	return a.db.SessionStands(ctx, p.Session.ID)
+}
+
 // LogOut ends a session.
-func (a *Access) LogOut(ctx context.Context, p Principal) error { return a.db.EndSession(ctx, p.Session.ID) }
+func (a *Access) LogOut(ctx context.Context, p Principal) error {
+	return a.db.EndSession(ctx, p.Session.ID)
+}
 
 // Grant is what a principal is in a project.
 type Grant struct {

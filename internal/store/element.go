@@ -200,6 +200,9 @@ func (db *DB) BindElements(ctx context.Context, sc Scope, d lh.DeviceID, want []
 			}
 			// A millisecond apart, so that lists by age keep the order of the device's own list.
 			e.ID, e.Project, e.Device, e.Location, e.Created = lh.NewElementID(), sc.project, d, dev.Location, t.now+lh.Millis(len(all))
+			if e.Meaning == "" {
+				e.Meaning = lh.Instantaneous
+			}
 			index, err := db.master.BlindIndex("element.channel", string(d)+"\x00"+e.Channel)
 			if err != nil {
 				return err

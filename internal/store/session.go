@@ -39,6 +39,16 @@ func (db *DB) Session(ctx context.Context, tokenHash []byte) (lh.Session, error)
 	return s, nil
 }
 
+// SessionStands returns nil while a log-in is neither ended nor expired, and Unauthenticated after.
+func (db *DB) SessionStands(ctx context.Context, id lh.SessionID) error {
+	var expires lh.Millis
+	err := db.row(ctx, db.read, `SELECT expires FROM session WHERE id = $1`, id).Scan(&expires)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && expires <= lh.MillisOf(db.now()) {
+		return lh.Errorf(lh.Unauthenticated, "log in first, or again")
+	}
+	return err
+}
+
 // EndSession ends a log-in. Ending one that is not there is no error.
 func (db *DB) EndSession(ctx context.Context, id lh.SessionID) error {
 	return db.update(ctx, func(t *tx) error {

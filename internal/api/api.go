@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/access"
+	"github.com/loggerhead-cloud/loggerhead/internal/fleet"
+	"github.com/loggerhead-cloud/loggerhead/internal/ingest"
+	"github.com/loggerhead-cloud/loggerhead/internal/series"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+// Config is what the API works with. All but Web, Now, Log and Metrics must be set.
+type Config struct {
+	Access *access.Access
+	DB     *store.DB
+	Fleet  *fleet.Fleet
+	Series *series.Engine
+	// Subscribe gives the feed of a project's new samples; see [ingest.Ingest.Subscribe].
+	Subscribe func(p lh.ProjectID, buffer int) (events <-chan ingest.Event, missed func() bool, cancel func())
+	Web       fs.FS // the built web app; nil serves the API alone
+	Version   string
+	Now       func() time.Time
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+}
+
+// API is the handler of the people's listener.
+type API struct {
+	Config
+	huma     huma.API
+	handler  http.Handler
+	requests *prometheus.CounterVec
+	streams  chan struct{}   // one per live stream; bounds them
+	closing  context.Context // ends when live streams shall
+	stop     context.CancelFunc
+}
+
+// Bounds of the people's listener.
+const (
+	maxBody    = 64 << 10
+	maxStreams = 2000
+)
+
+// cookieName begins with __Host-: browsers then insist on Secure, Path=/ and no Domain.
+const cookieName = "__Host-loggerhead"
+
+// New returns the API with all of its routes.
+func New(c Config) *API {
+	useProblems()
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	a := &API{Config: c, streams: make(chan struct{}, maxStreams)}
+	a.closing, a.stop = context.WithCancel(context.Background())
+	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loggerhead_api_requests_total",
+		Help: "Requests to the REST API by operation and status class."}, []string{"operation", "status"})
+	c.Metrics.MustRegister(a.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "loggerhead_api_live_streams",
+		Help: "Open streams of live values."}, func() float64 { return float64(len(a.streams)) }))
+
+	mux := http.NewServeMux()
+	a.huma = humago.New(mux, a.openAPIConfig())
+	for _, r := range routes {
+		r.register(a)
+	}
+	mux.HandleFunc("GET /api/v1/openapi.json", a.serveOpenAPI)
+	mux.HandleFunc("GET /api/docs", a.serveDocs)
+	mux.HandleFunc("GET /api/docs/errors", a.serveErrorDocs)
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		newProblem(lh.NotFound, http.StatusNotFound, "there is no such operation; /api/docs lists them").write(w)
+	})
+	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(2048), gzhttp.ContentTypes([]string{"application/json",
+		"application/problem+json", "text/csv", columnsType, "text/html"}), gzhttp.SuffixETag(""))
+	if err != nil {
+		panic(err) // constant options
+	}
+	apiHandler := http.NewCrossOriginProtection().Handler(a.authenticated(mux))
+	root := http.NewServeMux()
+	root.Handle("/api/", compress(apiHandler))
+	root.Handle("/", newWebApp(c.Web))
+	a.handler = secured(root)
+	return a
+}
+
+// ServeHTTP answers people and programs.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// CloseStreams ends every live stream, so that a shutdown need not wait for them.
+func (a *API) CloseStreams() { a.stop() }
+
+func (a *API) openAPIConfig() huma.Config {
+	c := huma.DefaultConfig("Loggerhead", a.Version)
+	c.Info.Description = "The open cloud for dataloggers: projects, locations, devices, elements and their series. " +
+		"Times are integers, UTC milliseconds since 1970-01-01. Errors are problems by RFC 9457 with a code."
+	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"session": {Type: "apiKey", In: "cookie", Name: cookieName, Description: "Set by logging in."},
+		"token":   {Type: "http", Scheme: "bearer", Description: "The token that logging in returns."},
+	}
+	c.Security = []map[string][]string{{"session": {}}, {"token": {}}}
+	return c
+}
+
+type principalKey struct{}
+
+// principal returns who asks. The authenticated wrapper has put it there for every operation but the public ones.
+func principal(ctx context.Context) access.Principal {
+	p, _ := ctx.Value(principalKey{}).(access.Principal)
+	return p
+}
+
+// authenticated lets nobody without a session past, but to the public operations. It stands before the mux, so that a
+// route somebody forgets to protect is protected.
+func (a *API) authenticated(next http.Handler) http.Handler {
+	public := map[string]bool{}
+	for _, r := range routes {
+		if r.public {
+			public[r.method+" "+r.path] = true
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if public[r.Method+" "+r.URL.Path] {
+			next.ServeHTTP(w, r)
+			return
+		}
+		p, err := a.Access.Authenticate(r.Context(), tokenOf(r))
+		if err != nil {
+			if lh.CodeOf(err) == lh.Unauthenticated {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="loggerhead"`)
+			}
+			problemOf(a.Log, r, err).write(w)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	})
+}
+
+// tokenOf returns the session token of a request: the bearer's where there is one, else the cookie's.
+func tokenOf(r *http.Request) string {
+	if h := r.Header.Get("Authorization"); h != "" {
+		if scheme, token, ok := strings.Cut(h, " "); ok && strings.EqualFold(scheme, "bearer") {
+			return strings.TrimSpace(token)
+		}
+		return ""
+	}
+	if c, err := r.Cookie(cookieName); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+// remoteHost returns the caller's address without its port.
+func remoteHost(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// secured sets the headers every answer of this listener has.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+		h.Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "+
+			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		next.ServeHTTP(w, r)
+	})
+}

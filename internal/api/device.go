@@ -1,0 +1,164 @@
+package api
+
+import (
+	"context"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+// Device is a datalogger in answers.
+type Device struct {
+	ID           lh.DeviceID    `json:"id"`
+	Name         string         `json:"name"`
+	Serial       string         `json:"serial"`
+	Hardware     string         `json:"hardware"`
+	State        lh.DeviceState `json:"state" enum:"claimed,enrolled,revoked"`
+	LocationID   lh.LocationID  `json:"location_id" doc:"Empty when at none"`
+	Firmware     string         `json:"firmware" doc:"Version, as the device last said"`
+	MaxOffline   int            `json:"max_offline" doc:"Seconds of silence after which it counts as offline"`
+	Online       bool           `json:"online"`
+	LastSeen     lh.Millis      `json:"last_seen" doc:"0 is never"`
+	ClockOffset  int64          `json:"clock_offset_ms" doc:"The device's clock less the hub's, at the last upload"`
+	ClockSuspect int64          `json:"clock_suspect" doc:"Samples stored with an impossible time"`
+	Created      lh.Millis      `json:"created"`
+	Battery      *Reading       `json:"battery" doc:"The newest battery voltage, if the device measures it"`
+	Elements     int            `json:"elements" doc:"How many elements it feeds"`
+}
+
+// Reading is the newest value of an element.
+type Reading struct {
+	ElementID lh.ElementID `json:"element_id"`
+	Value     float64      `json:"value"`
+	Unit      string       `json:"unit"`
+	Time      lh.Millis    `json:"time"`
+}
+
+// batteryQuantity is the quantity of the element that tells a device's battery voltage.
+const batteryQuantity = "battery_voltage"
+
+// devicesOf completes devices with what their elements tell.
+func (a *API) devicesOf(ctx context.Context, sc store.Scope, ds []lh.Device) ([]Device, error) {
+	elements, err := a.DB.Elements(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	count := map[lh.DeviceID]int{}
+	battery := map[lh.DeviceID]lh.Element{}
+	var ids []lh.ElementID
+	for _, e := range elements {
+		count[e.Device]++
+		if e.Quantity == batteryQuantity && e.Device != "" {
+			if _, ok := battery[e.Device]; !ok {
+				battery[e.Device] = e
+				ids = append(ids, e.ID)
+			}
+		}
+	}
+	latest := map[lh.ElementID]lh.Latest{}
+	if len(ids) > 0 {
+		ls, err := a.DB.Latest(ctx, sc, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range ls {
+			latest[l.Element] = l
+		}
+	}
+	now := lh.MillisOf(a.Now())
+	out := make([]Device, len(ds))
+	for i, d := range ds {
+		out[i] = Device{ID: d.ID, Name: d.Name, Serial: d.Serial, Hardware: d.Hardware, State: d.State, LocationID: d.Location,
+			Firmware: d.Firmware, MaxOffline: d.MaxOffline, Online: d.Online(now) && d.State == lh.DeviceEnrolled, LastSeen: d.LastSeen,
+			ClockOffset: d.ClockOffset, ClockSuspect: d.ClockSuspect, Created: d.Created, Elements: count[d.ID]}
+		if e, ok := battery[d.ID]; ok {
+			if l, ok := latest[e.ID]; ok {
+				out[i].Battery = &Reading{e.ID, l.Sample.Value, e.Unit, l.Sample.Time}
+			}
+		}
+	}
+	return out, nil
+}
+
+func (a *API) deviceAnswer(ctx context.Context, sc store.Scope, d lh.Device) (*one[Device], error) {
+	ds, err := a.devicesOf(ctx, sc, []lh.Device{d})
+	if err != nil {
+		return nil, err
+	}
+	return &one[Device]{ds[0]}, nil
+}
+
+func listDevices(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*list[Device], error) {
+	ds, err := a.DB.Devices(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.devicesOf(ctx, sc, ds)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(out), nil
+}
+
+type claimDeviceInput struct {
+	projectPath
+	Body struct {
+		Serial     string        `json:"serial" minLength:"1" maxLength:"64"`
+		ClaimCode  string        `json:"claim_code" minLength:"1" maxLength:"64" example:"7K2M-9QXD-4HTB-0RNV-6PWE"`
+		Name       string        `json:"name" minLength:"1" maxLength:"200"`
+		LocationID lh.LocationID `json:"location_id,omitempty" maxLength:"40"`
+		MaxOffline int           `json:"max_offline,omitempty" minimum:"10" maximum:"31536000" default:"3600"`
+	}
+}
+
+func claimDevice(a *API, ctx context.Context, sc store.Scope, in *claimDeviceInput) (*one[Device], error) {
+	b := in.Body
+	d, err := a.Fleet.Claim(ctx, sc, b.Serial, b.ClaimCode, lh.Device{Name: b.Name, Location: b.LocationID, MaxOffline: b.MaxOffline})
+	if err != nil {
+		return nil, err
+	}
+	return a.deviceAnswer(ctx, sc, d)
+}
+
+type devicePath struct {
+	projectPath
+	Device lh.DeviceID `path:"device" maxLength:"40"`
+}
+
+func getDevice(a *API, ctx context.Context, sc store.Scope, in *devicePath) (*one[Device], error) {
+	d, err := a.DB.Device(ctx, sc, in.Device)
+	if err != nil {
+		return nil, err
+	}
+	return a.deviceAnswer(ctx, sc, d)
+}
+
+type changeDeviceInput struct {
+	devicePath
+	Body struct {
+		Name       *string        `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		LocationID *lh.LocationID `json:"location_id,omitempty" maxLength:"40" doc:"Empty takes it from its location"`
+		MaxOffline *int           `json:"max_offline,omitempty" minimum:"10" maximum:"31536000"`
+	}
+}
+
+func changeDevice(a *API, ctx context.Context, sc store.Scope, in *changeDeviceInput) (*one[Device], error) {
+	d, err := a.DB.Device(ctx, sc, in.Device)
+	if err != nil {
+		return nil, err
+	}
+	set(&d.Name, in.Body.Name)
+	set(&d.Location, in.Body.LocationID)
+	set(&d.MaxOffline, in.Body.MaxOffline)
+	if err := a.DB.ChangeDevice(ctx, sc, d); err != nil {
+		return nil, err
+	}
+	return a.deviceAnswer(ctx, sc, d)
+}
+
+func revokeDevice(a *API, ctx context.Context, sc store.Scope, in *devicePath) (*one[Device], error) {
+	if err := a.Fleet.Revoke(ctx, sc, in.Device); err != nil {
+		return nil, err
+	}
+	return getDevice(a, ctx, sc, in)
+}

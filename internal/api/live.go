@@ -1,0 +1,211 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/access"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+type liveInput struct {
+	projectPath
+	DeviceID lh.DeviceID    `query:"device_id" maxLength:"40"`
+	Elements []lh.ElementID `query:"elements" maxItems:"1000" doc:"Ids, by commas; none is all"`
+}
+
+// liveSample is the data of a sample event.
+type liveSample struct {
+	ElementID lh.ElementID `json:"element_id"`
+	Time      lh.Millis    `json:"time"`
+	Value     float64      `json:"value"`
+	Flag      lh.Flag      `json:"flag"`
+}
+
+// liveDevice is the data of a device event.
+type liveDevice struct {
+	ID       lh.DeviceID `json:"id"`
+	Online   bool        `json:"online"`
+	LastSeen lh.Millis   `json:"last_seen"`
+}
+
+const (
+	livePing   = 15 * time.Second
+	liveBuffer = 256
+	// liveCheck is how often a stream asks again whether its reader still may.
+	liveCheck = time.Second
+	// liveDevices is how often device states are compared.
+	liveDevices = 2 * time.Second
+)
+
+func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*huma.StreamResponse, error) {
+	wanted, err := a.wantedElements(ctx, sc, in)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case a.streams <- struct{}{}:
+	default:
+		return nil, lh.Errorf(lh.Exhausted, "too many live streams are open on this hub; close some")
+	}
+	p := principal(ctx)
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		defer func() { <-a.streams }()
+		r, w := humago.Unwrap(c)
+		s := &liveStream{api: a, scope: sc, principal: p, in: in, wanted: wanted, w: w, ctl: http.NewResponseController(w),
+			devices: map[lh.DeviceID]liveDevice{}}
+		if err := s.run(r.Context()); err != nil && r.Context().Err() == nil && lh.CodeOf(err) == lh.Internal {
+			a.Log.ErrorContext(r.Context(), "live stream ended", "project", sc.Project(), "err", err)
+		}
+	}}, nil
+}
+
+// wantedElements returns the elements a stream shows: those asked for and seen.
+func (a *API) wantedElements(ctx context.Context, sc store.Scope, in *liveInput) (map[lh.ElementID]bool, error) {
+	es, err := a.DB.Elements(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	asked := map[lh.ElementID]bool{}
+	for _, id := range in.Elements {
+		asked[id] = true
+	}
+	wanted := map[lh.ElementID]bool{}
+	for _, e := range es {
+		if (in.DeviceID == "" || e.Device == in.DeviceID) && (len(asked) == 0 || asked[e.ID]) {
+			wanted[e.ID] = true
+		}
+	}
+	return wanted, nil
+}
+
+// liveStream is one reader's stream; the goroutine of its request owns it.
+type liveStream struct {
+	api       *API
+	scope     store.Scope
+	principal access.Principal
+	in        *liveInput
+	wanted    map[lh.ElementID]bool
+	w         http.ResponseWriter
+	ctl       *http.ResponseController
+	devices   map[lh.DeviceID]liveDevice
+}
+
+func (s *liveStream) run(ctx context.Context) error {
+	events, missed, cancel := s.api.Subscribe(s.scope.Project(), liveBuffer)
+	defer cancel()
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
+	if err := s.send(": loggerhead\n\n"); err != nil {
+		return err
+	}
+	if err := s.sendDevices(ctx); err != nil {
+		return err
+	}
+	ping, check, devices := time.NewTicker(livePing), time.NewTicker(liveCheck), time.NewTicker(liveDevices)
+	defer ping.Stop()
+	defer check.Stop()
+	defer devices.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.api.closing.Done():
+			return nil
+		case e, ok := <-events:
+			if !ok {
+				return nil
+			}
+			if missed() {
+				err = s.event("resync", struct{}{})
+			}
+			for _, l := range e.Samples {
+				if err == nil && s.wanted[l.Element] {
+					err = s.event("sample", liveSample{l.Element, l.Sample.Time, l.Sample.Value, l.Sample.Flag})
+				}
+			}
+		case <-ping.C:
+			err = s.send(": ping\n\n")
+		case <-check.C:
+			err = s.mayStill(ctx)
+		case <-devices.C:
+			err = s.sendDevices(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// mayStill ends the stream of somebody who logged out, was removed or got another role or other locations.
+func (s *liveStream) mayStill(ctx context.Context) error {
+	if err := s.api.Access.StillIn(ctx, s.principal); err != nil {
+		return err
+	}
+	sc, err := s.api.Access.Scope(ctx, s.principal, s.scope.Project())
+	if err != nil {
+		return err
+	}
+	if !sc.Allows(lh.PermRead) {
+		return lh.Errorf(lh.Forbidden, "this role may not read")
+	}
+	s.scope = sc
+	return nil
+}
+
+// sendDevices tells each device whose state changed since it was last told, and notices elements that came or went.
+func (s *liveStream) sendDevices(ctx context.Context) error {
+	ds, err := s.api.DB.Devices(ctx, s.scope)
+	if err != nil {
+		return err
+	}
+	if s.wanted, err = s.api.wantedElements(ctx, s.scope, s.in); err != nil {
+		return err
+	}
+	now := lh.MillisOf(s.api.Now())
+	for _, d := range ds {
+		if s.in.DeviceID != "" && d.ID != s.in.DeviceID {
+			continue
+		}
+		state := liveDevice{d.ID, d.Online(now) && d.State == lh.DeviceEnrolled, d.LastSeen}
+		if s.devices[d.ID] == state {
+			continue
+		}
+		s.devices[d.ID] = state
+		if err := s.event("device", state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *liveStream) event(name string, data any) error {
+	b, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	return s.send(fmt.Sprintf("event: %s\ndata: %s\n\n", name, b))
+}
+
+func (s *liveStream) send(text string) error {
+	if err := s.ctl.SetWriteDeadline(time.Now().Add(writeStall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return lh.Hide(lh.Unavailable, err, "the reader is gone")
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return lh.Hide(lh.Unavailable, err, "the reader is gone")
+	}
+	if err := s.ctl.Flush(); err != nil {
+		return lh.Hide(lh.Unavailable, err, "the reader is gone")
+	}
+	return nil
+}

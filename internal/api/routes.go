@@ -1,0 +1,189 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/access"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+// routes is every operation of the API with who may call it. There are three ways in and no other: public by name,
+// signedIn for what concerns the caller alone, and inProject, whose handlers get a Scope, which exists only after the
+// permission was checked.
+var routes = []route{
+	public("POST", "/api/v1/session", "log-in", "Log in with e-mail and password", logIn),
+	signedIn("GET", "/api/v1/session", "get-session", "Who am I, and in which projects", getSession),
+	signedIn("DELETE", "/api/v1/session", "log-out", "Log out", logOut),
+
+	signedIn("GET", "/api/v1/projects", "list-projects", "List my projects", listProjects),
+	signedIn("POST", "/api/v1/projects", "create-project", "Make a project, as its owner", createProject),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}", "get-project", "Get a project", getProject),
+	inProject(lh.PermAdminister, "PATCH", "/api/v1/projects/{project}", "change-project", "Change a project", changeProject),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/members", "list-members", "List the members", listMembers),
+	inProject(lh.PermAdminister, "PUT", "/api/v1/projects/{project}/members", "set-member", "Add a member, or change their role", setMember),
+	inProject(lh.PermAdminister, "DELETE", "/api/v1/projects/{project}/members/{user}", "remove-member", "Remove a member", removeMember),
+	inProject(lh.PermAdminister, "GET", "/api/v1/projects/{project}/audit", "list-audit-events", "List what was changed, by whom and when", listAudit),
+
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations", "list-locations", "List the locations", listLocations),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/locations", "create-location", "Add a location", createLocation),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations/{location}", "get-location", "Get a location", getLocation),
+	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/locations/{location}", "change-location", "Change a location", changeLocation),
+	inProject(lh.PermConfigure, "DELETE", "/api/v1/projects/{project}/locations/{location}", "delete-location", "Delete a location without devices", deleteLocation),
+
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices", "list-devices", "List the devices", listDevices),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices", "claim-device", "Claim a device by the serial and code on its label", claimDevice),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices/{device}", "get-device", "Get a device", getDevice),
+	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/devices/{device}", "change-device", "Change a device", changeDevice),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices/{device}/revoke", "revoke-device", "Bar a device at once", revokeDevice),
+
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements", "list-elements", "List the elements", listElements),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements", "create-element", "Add an element that no device feeds", createElement),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}", "get-element", "Get an element", getElement),
+	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/elements/{element}", "change-element", "Change an element", changeElement),
+
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/latest", "list-latest", "Newest sample of each element", listLatest),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/series", "get-series", "Series: raw, or reduced to at most N points", getSeries),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/live", "stream-live", "Live values as server-sent events", streamLive),
+}
+
+// route is one operation.
+type route struct {
+	method, path, id string
+	public           bool
+	permission       lh.Permission // "" where it concerns no project
+	register         func(a *API)
+}
+
+// projectPath is the part of an input that names the project; inputs of inProject embed it.
+type projectPath struct {
+	Project lh.ProjectID `path:"project" maxLength:"40" doc:"Project id" example:"prj_0123456789abcdef"`
+}
+
+func (p projectPath) projectID() lh.ProjectID { return p.Project }
+
+type inAProject interface{ projectID() lh.ProjectID }
+
+func public[I, O any](method, path, id, summary string, h func(*API, context.Context, *I) (*O, error)) route {
+	r := route{method: method, path: path, id: id, public: true}
+	r.register = func(a *API) {
+		op := operation(r, summary)
+		op.Security = []map[string][]string{} // needs none
+		register(a, op, h)
+	}
+	return r
+}
+
+func signedIn[I, O any](method, path, id, summary string, h func(*API, context.Context, access.Principal, *I) (*O, error)) route {
+	r := route{method: method, path: path, id: id}
+	r.register = func(a *API) {
+		register(a, operation(r, summary), func(a *API, ctx context.Context, in *I) (*O, error) {
+			p := principal(ctx)
+			if p.User.ID == "" {
+				return nil, lh.Errorf(lh.Unauthenticated, "log in first, or again")
+			}
+			return h(a, ctx, p, in)
+		})
+	}
+	return r
+}
+
+func inProject[I inAProject, O any](perm lh.Permission, method, path, id, summary string, h func(*API, context.Context, store.Scope, *I) (*O, error)) route {
+	r := route{method: method, path: path, id: id, permission: perm}
+	r.register = func(a *API) {
+		op := operation(r, summary)
+		op.Description = "Needs the permission “" + string(perm) + "” in the project."
+		register(a, op, func(a *API, ctx context.Context, in *I) (*O, error) {
+			sc, err := a.scope(ctx, (*in).projectID(), perm)
+			if err != nil {
+				return nil, err
+			}
+			return h(a, ctx, sc, in)
+		})
+	}
+	return r
+}
+
+// scope returns the caller's scope in a project, if it has the permission.
+func (a *API) scope(ctx context.Context, project lh.ProjectID, perm lh.Permission) (store.Scope, error) {
+	p := principal(ctx)
+	if p.User.ID == "" {
+		return store.Scope{}, lh.Errorf(lh.Unauthenticated, "log in first, or again")
+	}
+	sc, err := a.Access.Scope(ctx, p, project)
+	if err != nil {
+		return sc, err
+	}
+	if !sc.Allows(perm) {
+		return store.Scope{}, lh.Errorf(lh.Forbidden, "your role in this project (%s) may not do this; it needs the permission %q", sc.Role(), perm)
+	}
+	return sc, nil
+}
+
+func operation(r route, summary string) huma.Operation {
+	op := huma.Operation{Method: r.method, Path: r.path, OperationID: r.id, Summary: summary, MaxBodyBytes: maxBody,
+		RejectUnknownQueryParameters: true}
+	switch r.method {
+	case "POST":
+		op.DefaultStatus = http.StatusCreated
+	case "DELETE":
+		op.DefaultStatus = http.StatusNoContent
+	}
+	if r.id == "log-in" || r.id == "revoke-device" {
+		op.DefaultStatus = http.StatusOK
+	}
+	return op
+}
+
+type requestKey struct{}
+
+// request returns the plain request and writer of an operation.
+func request(ctx context.Context) (*http.Request, http.ResponseWriter) {
+	v, _ := ctx.Value(requestKey{}).([2]any)
+	return v[0].(*http.Request), v[1].(http.ResponseWriter)
+}
+
+// register adds an operation to huma, with our errors and metrics.
+func register[I, O any](a *API, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
+	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(c)
+		next(huma.WithValue(c, requestKey{}, [2]any{r, w}))
+		a.requests.WithLabelValues(op.OperationID, strconv.Itoa(c.Status()/100)+"xx").Inc()
+	}}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(a, ctx, in)
+		if err != nil {
+			r, _ := request(ctx)
+			p := problemOf(a.Log, r, err)
+			if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
+				return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {"10"}})
+			}
+			return nil, p
+		}
+		return out, nil
+	})
+}
+
+// list is the answer of every list.
+type list[T any] struct {
+	Body struct {
+		Items []T `json:"items" nullable:"false"`
+	}
+}
+
+func listOf[T any](items []T) *list[T] {
+	l := &list[T]{}
+	l.Body.Items = items
+	if items == nil {
+		l.Body.Items = []T{}
+	}
+	return l
+}
+
+// one is the answer of one thing.
+type one[T any] struct{ Body T }

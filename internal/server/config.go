@@ -1,0 +1,276 @@
+package server
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the configuration of a hub. The comments of its fields are the reference; `loggerhead config example`
+// prints them. Relative paths are relative to the file's folder. Unknown keys are errors.
+type Config struct {
+	// Where the hub keeps its files: the master key, the embedded database, the root certificate.
+	Data string `yaml:"data"`
+
+	// The database: "sqlite:" and a file, or "postgres://user@host/name?sslmode=verify-full". A PostgreSQL password
+	// belongs into PGPASSFILE, not here.
+	Database string `yaml:"database"`
+
+	// The master key's file, mode 0600. Losing it loses all data: keep a copy offline.
+	MasterKey string `yaml:"master_key"`
+
+	// The installation's name in device identities, spiffe://<trust domain>/d/<device id>. It is set once, by
+	// `loggerhead init`, and must stay as it is.
+	TrustDomain string `yaml:"trust_domain"`
+
+	// The names and addresses under which devices and people reach the hub; its certificates are made for them.
+	Hosts []string `yaml:"hosts"`
+
+	// For people and programs: web app, REST API. TLS 1.3.
+	People PeopleConfig `yaml:"people"`
+
+	// For devices, by HTTPS: uploads, enrolment. TLS 1.3, device certificates.
+	Devices ListenConfig `yaml:"devices"`
+
+	// For devices, by MQTT 5 and 3.1.1. TLS 1.3, device certificates.
+	MQTT ListenConfig `yaml:"mqtt"`
+
+	// For the operator: health, metrics, profiles. In plaintext, so it must be a loopback address.
+	Private ListenConfig `yaml:"private"`
+
+	// How samples are kept.
+	Series SeriesConfig `yaml:"series"`
+
+	// What is logged.
+	Log LogConfig `yaml:"log"`
+}
+
+// ListenConfig is an address to listen on.
+type ListenConfig struct {
+	// Address and port; an empty address is every interface, port 0 any free port.
+	Listen string `yaml:"listen"`
+}
+
+// PeopleConfig is the listener for people and programs.
+type PeopleConfig struct {
+	// Address and port; an empty address is every interface, port 0 any free port.
+	Listen string `yaml:"listen"`
+
+	// Certificate chain and key in PEM files, read anew when they change. Without them the hub makes its own
+	// certificate under the installation's root, which browsers know only after the root was added to them.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// SeriesConfig says how samples are kept.
+type SeriesConfig struct {
+	// How long an upload may wait for others to share one disk sync with.
+	CommitWait time.Duration `yaml:"commit_wait"`
+
+	// How old uploads may get before they are folded into chunks.
+	FoldAge time.Duration `yaml:"fold_age"`
+}
+
+// LogConfig says what is logged, to standard error.
+type LogConfig struct {
+	// debug, info, warn or error.
+	Level slog.Level `yaml:"level"`
+
+	// text or json.
+	Format string `yaml:"format"`
+}
+
+// DefaultConfig is what holds where the file says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Data: ".", Database: "sqlite:hub.db", MasterKey: "master.key", TrustDomain: "loggerhead.internal", Hosts: []string{"localhost", "127.0.0.1"},
+		People: PeopleConfig{Listen: ":8443"}, MQTT: ListenConfig{":8883"}, Devices: ListenConfig{":8884"}, Private: ListenConfig{"127.0.0.1:8885"},
+		Series: SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
+		Log:    LogConfig{Level: slog.LevelInfo, Format: "text"},
+	}
+}
+
+const maxConfig = 1 << 20
+
+// LoadConfig reads a configuration file and checks it.
+func LoadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, fmt.Errorf("there is no configuration at %s; `loggerhead init` makes one: %w", path, err)
+	}
+	if err != nil {
+		return c, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close() // read only
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return c, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(b) > maxConfig {
+		return c, fmt.Errorf("configuration %s is larger than %d bytes", path, maxConfig)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	abs, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return c, err
+	}
+	c.resolve(abs)
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// resolve makes every path absolute: data under base, the rest under data.
+func (c *Config) resolve(base string) {
+	under := func(base, p string) string {
+		if p == "" || filepath.IsAbs(p) {
+			return p
+		}
+		return filepath.Join(base, p)
+	}
+	c.Data = under(base, c.Data)
+	c.MasterKey = under(c.Data, c.MasterKey)
+	c.People.Certificate, c.People.Key = under(c.Data, c.People.Certificate), under(c.Data, c.People.Key)
+	if p, ok := strings.CutPrefix(c.Database, "sqlite:"); ok && p != "" {
+		c.Database = "sqlite:" + under(c.Data, p)
+	}
+}
+
+// check refuses what is ambiguous or dangerous.
+func (c *Config) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	listen := map[string]string{}
+	for _, l := range []struct{ name, addr string }{{"people", c.People.Listen}, {"devices", c.Devices.Listen}, {"mqtt", c.MQTT.Listen}, {"private", c.Private.Listen}} {
+		host, port, err := net.SplitHostPort(l.addr)
+		if err != nil {
+			bad("%s.listen: %q is no address and port, such as 0.0.0.0:8443 or :8443", l.name, l.addr)
+			continue
+		}
+		if other, ok := listen[port]; ok && port != "0" {
+			bad("%s.listen and %s.listen have the same port %s", other, l.name, port)
+		}
+		listen[port] = l.name
+		if l.name == "private" {
+			if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+				bad("private.listen: %q is not a loopback address; this listener is in plaintext and must not be reached from outside", l.addr)
+			}
+		}
+	}
+	if (c.People.Certificate == "") != (c.People.Key == "") {
+		bad("people.certificate and people.key go together: set both or none")
+	}
+	if len(c.Hosts) == 0 {
+		bad("hosts: at least one name or address is needed")
+	}
+	if c.Series.CommitWait < 0 || c.Series.CommitWait > time.Second {
+		bad("series.commit_wait: %s is not between 0s and 1s", c.Series.CommitWait)
+	}
+	if c.Series.FoldAge < 100*time.Millisecond || c.Series.FoldAge > time.Hour {
+		bad("series.fold_age: %s is not between 100ms and 1h", c.Series.FoldAge)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		bad("log.format: %q is neither text nor json", c.Log.Format)
+	}
+	return errors.Join(errs...)
+}
+
+// Logger returns the logger the configuration asks for.
+func (c *Config) Logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.Log.Level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+//go:embed config.go
+var configSource string
+
+// Example returns the whole configuration as commented YAML, with c's values. The comments are those of the fields.
+func (c Config) Example() (string, error) {
+	var b strings.Builder
+	b.WriteString("# The configuration of a Loggerhead hub. Relative paths are relative to this file's folder (data) or to\n" +
+		"# data (the rest). Unknown keys are errors.\n")
+	docs := fieldDocs(configSource)
+	err := writeExample(&b, reflect.ValueOf(c), docs, "")
+	return b.String(), err
+}
+
+func writeExample(b *strings.Builder, v reflect.Value, docs map[string]string, indent string) error {
+	t := v.Type()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if doc := docs[t.Name()+"."+f.Name]; doc != "" {
+			if indent == "" {
+				b.WriteString("\n")
+			}
+			for line := range strings.Lines(doc) {
+				b.WriteString(indent + "# " + strings.TrimSpace(line) + "\n")
+			}
+		}
+		key := f.Tag.Get("yaml")
+		if f.Type.Kind() == reflect.Struct {
+			b.WriteString(indent + key + ":\n")
+			if err := writeExample(b, v.Field(i), docs, indent+"  "); err != nil {
+				return err
+			}
+			continue
+		}
+		value, err := yaml.Marshal(v.Field(i).Interface())
+		if err != nil {
+			return err
+		}
+		if f.Type.Kind() == reflect.Slice {
+			b.WriteString(indent + key + ":\n")
+			for line := range strings.Lines(string(value)) {
+				b.WriteString(indent + "  " + line)
+			}
+			continue
+		}
+		b.WriteString(indent + key + ": " + string(value))
+	}
+	return nil
+}
+
+// fieldDocs finds the comment above each field of the structs in a source file, by "Struct.Field".
+func fieldDocs(source string) map[string]string {
+	docs := map[string]string{}
+	var in string
+	var doc []string
+	for line := range strings.Lines(source) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "type ") && strings.HasSuffix(line, "struct {"):
+			in = strings.Fields(line)[1]
+		case line == "}":
+			in = ""
+		case in != "" && strings.HasPrefix(line, "//"):
+			doc = append(doc, strings.TrimSpace(strings.TrimPrefix(line, "//")))
+			continue
+		case in != "" && strings.Contains(line, "`yaml:"):
+			docs[in+"."+strings.Fields(line)[0]] = strings.Join(doc, "\n")
+		}
+		doc = nil
+	}
+	return docs
+}
