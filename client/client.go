@@ -1,0 +1,377 @@
+// Package client is the Go client of Loggerhead's REST API. Its types are the API's; see /api/docs on any hub.
+//
+//	c, err := client.New("https://hub.example.org:8443", client.Options{})
+//	err = c.LogIn(ctx, "ana@example.org", password)
+//	projects, err := c.Projects(ctx)
+//
+// All times are UTC milliseconds since 1970-01-01. Errors of the hub are [*Error]. A Client is safe for concurrent use
+// once it is logged in.
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options are what a client may be given.
+type Options struct {
+	// Roots are the certificates that are believed beside the system's; the hub's root.pem, unless it has a public
+	// certificate.
+	Roots *x509.CertPool
+	// Token is of an earlier log-in.
+	Token string
+	// Timeout bounds each request but streams; 0 is a minute.
+	Timeout time.Duration
+}
+
+// Client speaks to one hub.
+type Client struct {
+	base  *url.URL
+	http  *http.Client
+	token string
+	limit time.Duration
+}
+
+// maxAnswer bounds an answer held in memory.
+const maxAnswer = 64 << 20
+
+// New returns a client of the hub at base, e.g. https://hub.example.org:8443. Only https is possible, in TLS 1.3.
+func New(base string, o Options) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("hub address %q is no https:// address", base)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: o.Roots}
+	return &Client{base: u, http: &http.Client{Transport: t}, token: o.Token, limit: o.Timeout}, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Token returns the session's token; "" before a log-in.
+func (c *Client) Token() string { return c.token }
+
+// Error is a problem the hub told.
+type Error struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"` // e.g. "not_found"; /api/docs/errors explains each
+	Detail string `json:"detail"`
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+// open sends a request and returns the answer, whose body the caller closes. Statuses of 400 and above are errors.
+func (c *Client) open(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	var r io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		r = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), r)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 400 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	e := &Error{Status: resp.StatusCode, Detail: resp.Status}
+	if b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)); err == nil && strings.HasSuffix(resp.Header.Get("Content-Type"), "json") {
+		json.Unmarshal(b, e) // what does not parse leaves the status
+	}
+	return nil, e
+}
+
+// call sends a request and decodes the answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
+	resp, err := c.open(ctx, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+		return err
+	}
+	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out)
+}
+
+func items[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
+	var out struct {
+		Items []T `json:"items"`
+	}
+	err := c.call(ctx, "GET", path, query, nil, &out)
+	return out.Items, err
+}
+
+// User is a person.
+type User struct {
+	ID       string `json:"id"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	Operator bool   `json:"operator"`
+}
+
+// LogIn starts a session and keeps its token.
+func (c *Client) LogIn(ctx context.Context, email, password string) (User, error) {
+	var out struct {
+		User  User   `json:"user"`
+		Token string `json:"token"`
+	}
+	err := c.call(ctx, "POST", "/api/v1/session", nil, map[string]string{"email": email, "password": password}, &out)
+	if err == nil {
+		c.token = out.Token
+	}
+	return out.User, err
+}
+
+// LogOut ends the session.
+func (c *Client) LogOut(ctx context.Context) error {
+	err := c.call(ctx, "DELETE", "/api/v1/session", nil, nil, nil)
+	c.token = ""
+	return err
+}
+
+// Project is a project as the asker sees it.
+type Project struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Zone    string `json:"zone"`
+	Role    string `json:"role"`
+	Created int64  `json:"created"`
+}
+
+// Projects lists the asker's projects.
+func (c *Client) Projects(ctx context.Context) ([]Project, error) {
+	return items[Project](ctx, c, "/api/v1/projects", nil)
+}
+
+// CreateProject makes a project; zone is an IANA name.
+func (c *Client) CreateProject(ctx context.Context, name, zone string) (Project, error) {
+	var p Project
+	err := c.call(ctx, "POST", "/api/v1/projects", nil, map[string]string{"name": name, "zone": zone}, &p)
+	return p, err
+}
+
+func projectPath(project string, more ...string) string {
+	p := "/api/v1/projects/" + url.PathEscape(project)
+	for _, m := range more {
+		p += "/" + url.PathEscape(m)
+	}
+	return p
+}
+
+// SetMember adds the user with this address to a project, or changes their role.
+func (c *Client) SetMember(ctx context.Context, project, email, role string) error {
+	return c.call(ctx, "PUT", projectPath(project, "members"), nil, map[string]string{"email": email, "role": role}, nil)
+}
+
+// Location is a site.
+type Location struct {
+	ID        string  `json:"id,omitempty"`
+	Name      string  `json:"name"`
+	Zone      string  `json:"zone,omitempty"`
+	Latitude  float64 `json:"latitude,omitempty"`
+	Longitude float64 `json:"longitude,omitempty"`
+}
+
+// Locations lists a project's locations.
+func (c *Client) Locations(ctx context.Context, project string) ([]Location, error) {
+	return items[Location](ctx, c, projectPath(project, "locations"), nil)
+}
+
+// CreateLocation adds a location.
+func (c *Client) CreateLocation(ctx context.Context, project string, l Location) (Location, error) {
+	l.ID = ""
+	var out Location
+	err := c.call(ctx, "POST", projectPath(project, "locations"), nil, l, &out)
+	return out, err
+}
+
+// Device is a datalogger.
+type Device struct {
+	ID           string `json:"id"`
+	Name         string `json:"name"`
+	Serial       string `json:"serial"`
+	State        string `json:"state"`
+	LocationID   string `json:"location_id"`
+	Firmware     string `json:"firmware"`
+	Online       bool   `json:"online"`
+	LastSeen     int64  `json:"last_seen"`
+	ClockOffset  int64  `json:"clock_offset_ms"`
+	ClockSuspect int64  `json:"clock_suspect"`
+	Elements     int    `json:"elements"`
+}
+
+// Devices lists a project's devices.
+func (c *Client) Devices(ctx context.Context, project string) ([]Device, error) {
+	return items[Device](ctx, c, projectPath(project, "devices"), nil)
+}
+
+// Claim is what claims a device.
+type Claim struct {
+	Serial     string `json:"serial"`
+	ClaimCode  string `json:"claim_code"`
+	Name       string `json:"name"`
+	LocationID string `json:"location_id,omitempty"`
+	MaxOffline int    `json:"max_offline,omitempty"` // seconds
+}
+
+// ClaimDevice binds a device to a project by the serial and code on its label.
+func (c *Client) ClaimDevice(ctx context.Context, project string, cl Claim) (Device, error) {
+	var d Device
+	err := c.call(ctx, "POST", projectPath(project, "devices"), nil, cl, &d)
+	return d, err
+}
+
+// RevokeDevice bars a device at once.
+func (c *Client) RevokeDevice(ctx context.Context, project, device string) error {
+	return c.call(ctx, "POST", projectPath(project, "devices", device, "revoke"), nil, nil, nil)
+}
+
+// Element is one sensor or actuator value.
+type Element struct {
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	DeviceID   string `json:"device_id"`
+	Channel    string `json:"channel"`
+	Quantity   string `json:"quantity"`
+	Unit       string `json:"unit"`
+	IntervalMs int64  `json:"interval_ms"`
+}
+
+// Elements lists a project's elements, of one device where that is not "".
+func (c *Client) Elements(ctx context.Context, project, device string) ([]Element, error) {
+	q := url.Values{}
+	if device != "" {
+		q.Set("device_id", device)
+	}
+	return items[Element](ctx, c, projectPath(project, "elements"), q)
+}
+
+// Latest is the newest sample of an element.
+type Latest struct {
+	ElementID string  `json:"element_id"`
+	Time      int64   `json:"time"`
+	Value     float64 `json:"value"`
+	Flag      int     `json:"flag"`
+	Received  int64   `json:"received"`
+}
+
+// Latest returns the newest sample of each element of a project.
+func (c *Client) Latest(ctx context.Context, project string) ([]Latest, error) {
+	return items[Latest](ctx, c, projectPath(project, "latest"), nil)
+}
+
+// Series is one element's part of an answer: arrays of one length.
+type Series struct {
+	ElementID string     `json:"element_id"`
+	Reduced   bool       `json:"reduced"`
+	Count     int64      `json:"count"`
+	Times     []int64    `json:"times"`
+	Values    []float64  `json:"values"`
+	Flags     []int      `json:"flags"`
+	Gaps      [][2]int64 `json:"gaps"`
+}
+
+// Series returns series from (included) to (excluded), raw with points 0, else reduced to at most that many points
+// each.
+func (c *Client) Series(ctx context.Context, project string, elements []string, from, to int64, points int) ([]Series, error) {
+	var out struct {
+		Series []Series `json:"series"`
+	}
+	err := c.call(ctx, "GET", projectPath(project, "series"), seriesQuery(elements, from, to, points, "json"), nil, &out)
+	return out.Series, err
+}
+
+func seriesQuery(elements []string, from, to int64, points int, format string) url.Values {
+	return url.Values{"elements": {strings.Join(elements, ",")}, "from": {strconv.FormatInt(from, 10)}, "to": {strconv.FormatInt(to, 10)},
+		"points": {strconv.Itoa(points)}, "format": {format}}
+}
+
+// Sample is one sample of an export.
+type Sample struct {
+	ElementID string
+	Time      int64
+	Value     float64
+	Flag      int
+}
+
+// Export streams every sample of the elements from (included) to (excluded), element by element, ascending. It has no
+// bound; a stream that breaks off ends with an error.
+func (c *Client) Export(ctx context.Context, project string, elements []string, from, to int64) iter.Seq2[Sample, error] {
+	return func(yield func(Sample, error) bool) {
+		resp, err := c.open(ctx, "GET", projectPath(project, "series"), seriesQuery(elements, from, to, 0, "csv"), nil)
+		if err != nil {
+			yield(Sample{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		r := csv.NewReader(bufio.NewReaderSize(resp.Body, 64<<10))
+		r.ReuseRecord, r.FieldsPerRecord = true, 4
+		for first := true; ; first = false {
+			rec, err := r.Read()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err == nil && first {
+				continue
+			}
+			var s Sample
+			if err == nil {
+				s, err = parseSample(rec)
+			}
+			if !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func parseSample(rec []string) (Sample, error) {
+	t, err := time.Parse(time.RFC3339Nano, rec[0])
+	if err != nil {
+		return Sample{}, err
+	}
+	v, err := strconv.ParseFloat(rec[2], 64)
+	if err != nil {
+		return Sample{}, err
+	}
+	f, err := strconv.Atoi(rec[3])
+	return Sample{ElementID: rec[1], Time: t.UnixMilli(), Value: v, Flag: f}, err
+}
