@@ -211,6 +211,7 @@ func TestRunsWhatItVerified(t *testing.T) {
 			t.Errorf("%s: runs from %s, seals %#x", name, p.Exe, p.Seals)
 		}
 	}
+	d.write(t, "slot", d.sign(t, nil))
 	if got := d.boot(t, append(d.with(img), "--", "fail")...); got.status != 7 || got.stderr != "program: told to fail\n" {
 		t.Errorf("the program's own end is lost: %+v", got)
 	}
