@@ -171,16 +171,17 @@ type JournalRow struct {
 	Device   lh.DeviceID
 	Received lh.Millis
 	Samples  int
+	Size     int64  // bytes it takes in the journal
 	Body     []byte // opened; nil when Err is set
 	Err      error  // the row does not open: damaged, or moved
 }
 
-const journalColumns = `device_id, id, received, samples, body`
+const journalColumns = `device_id, id, received, samples, size, body`
 
 func scanJournal(k *seal.Key, p lh.ProjectID, scan func(...any) error) (JournalRow, error) {
 	var r JournalRow
 	var id, sealed []byte
-	if err := scan(&r.Device, &id, &r.Received, &r.Samples, &sealed); err != nil {
+	if err := scan(&r.Device, &id, &r.Received, &r.Samples, &r.Size, &sealed); err != nil {
 		return r, err
 	}
 	r.ID.device = r.Device

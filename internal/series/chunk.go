@@ -1,0 +1,309 @@
+package series
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"github.com/klauspost/compress/zstd"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// A chunk is the samples of one element on one UTC day; docs/format/chunk.md describes the bytes.
+const chunkMagic = "LHS1"
+
+// Bounds of a chunk, which its decoder checks before it allocates.
+const (
+	maxChunkRaw     = 192 << 20 // bytes before compression
+	maxChunkSamples = lh.DayMillis
+)
+
+// Kinds of the value column.
+const (
+	valuesDecimal = 0 // integers over a power of ten
+	valuesXOR     = 1 // bits of float64, XOR with the one before, by byte planes
+)
+
+const maxPlaces = 12
+
+var (
+	pow10      = [maxPlaces + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12}
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+var errChunk = errors.New("chunk is damaged")
+
+// codec encodes and decodes chunks. It is safe for concurrent use.
+type codec struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
+}
+
+func newCodec() *codec {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		panic(err) // constant options
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxChunkRaw))
+	if err != nil {
+		panic(err)
+	}
+	return &codec{enc: enc, dec: dec}
+}
+
+// mantissa returns v as an integer over 10^places if that gives v back bit for bit.
+func mantissa(v float64, places int) (int64, bool) {
+	m := math.RoundToEven(v * pow10[places])
+	if math.Abs(m) > 1<<53 {
+		return 0, false
+	}
+	i := int64(m)
+	return i, math.Float64bits(float64(i)/pow10[places]) == math.Float64bits(v)
+}
+
+// commonPlaces finds the fewest decimal places that hold every value exactly.
+func commonPlaces(samples []lh.Sample) (int, bool) {
+	places := 0
+	for i := 0; i < len(samples); i++ {
+		if _, ok := mantissa(samples[i].Value, places); ok {
+			continue
+		}
+		if places++; places > maxPlaces {
+			return 0, false
+		}
+		i = -1 // all must fit the new scale; at most twelve times
+	}
+	return places, true
+}
+
+// encode writes the samples of one day: sorted by time, no time twice, all on the day, none NaN or infinite.
+func (c *codec) encode(day int32, samples []lh.Sample) ([]byte, error) {
+	raw := make([]byte, 0, 64+len(samples)*6)
+	raw = binary.AppendUvarint(raw, uint64(len(samples)))
+	column := func(write func([]byte) []byte) {
+		// The length stands in front in four bytes, since it is known only afterwards.
+		at := len(raw)
+		raw = append(raw, 0, 0, 0, 0)
+		raw = write(raw)
+		binary.LittleEndian.PutUint32(raw[at:], uint32(len(raw)-at-4))
+	}
+	column(func(b []byte) []byte {
+		prev, delta := int64(lh.DayStart(day)), int64(0)
+		for i := range samples {
+			t := int64(samples[i].Time)
+			b = binary.AppendVarint(b, t-prev-delta)
+			delta, prev = t-prev, t
+		}
+		return b
+	})
+	places, exact := commonPlaces(samples)
+	column(func(b []byte) []byte {
+		if exact {
+			b = append(b, valuesDecimal, byte(places))
+			prev := int64(0)
+			for i := range samples {
+				m, _ := mantissa(samples[i].Value, places)
+				b = binary.AppendVarint(b, m-prev)
+				prev = m
+			}
+			return b
+		}
+		b = append(b, valuesXOR)
+		planes := make([]byte, 8*len(samples))
+		prev := uint64(0)
+		for i := range samples {
+			v := math.Float64bits(samples[i].Value)
+			x := v ^ prev
+			prev = v
+			for p := range 8 {
+				planes[p*len(samples)+i] = byte(x >> (56 - 8*p))
+			}
+		}
+		return append(b, planes...)
+	})
+	column(func(b []byte) []byte {
+		for i := 0; i < len(samples); {
+			j := i
+			for j < len(samples) && samples[j].Flag == samples[i].Flag {
+				j++
+			}
+			b = binary.AppendUvarint(append(b, byte(samples[i].Flag)), uint64(j-i))
+			i = j
+		}
+		return b
+	})
+	column(func(b []byte) []byte {
+		prev, delta := int64(0), int64(0)
+		for i := range samples {
+			r := int64(samples[i].Rank) // wraps; the decoder wraps back
+			b = binary.AppendVarint(b, r-prev-delta)
+			delta, prev = r-prev, r
+		}
+		return b
+	})
+	if len(raw) > maxChunkRaw || len(samples) > maxChunkSamples {
+		return nil, fmt.Errorf("a day of %d samples (%d bytes) is too large for a chunk", len(samples), len(raw))
+	}
+	out := make([]byte, 0, len(raw)/4+32)
+	out = append(out, chunkMagic...)
+	out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(raw, castagnoli))
+	out = binary.AppendUvarint(out, uint64(len(raw)))
+	return c.enc.EncodeAll(raw, out), nil
+}
+
+// decode reads a chunk's samples behind dst. Any bytes that encode has not written for this day are an error.
+func (c *codec) decode(dst []lh.Sample, day int32, body []byte) ([]lh.Sample, error) {
+	if len(body) < len(chunkMagic)+5 || string(body[:4]) != chunkMagic {
+		return dst, fmt.Errorf("%w: it does not begin with %s", errChunk, chunkMagic)
+	}
+	sum := binary.LittleEndian.Uint32(body[4:])
+	size, n := binary.Uvarint(body[8:])
+	if n <= 0 || size > maxChunkRaw {
+		return dst, fmt.Errorf("%w: its size", errChunk)
+	}
+	var head zstd.Header
+	if err := head.Decode(body[8+n:]); err != nil || head.Skippable || head.HasFCS && head.FrameContentSize != size {
+		return dst, fmt.Errorf("%w: its frame", errChunk)
+	}
+	// What is promised is not allocated before it is there: at most the input times what zstd can do, by growing.
+	raw, err := c.dec.DecodeAll(body[8+n:], make([]byte, 0, min(size, uint64(len(body))*64+4096)))
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", errChunk, err)
+	}
+	if uint64(len(raw)) != size || crc32.Checksum(raw, castagnoli) != sum {
+		return dst, fmt.Errorf("%w: its checksum does not fit", errChunk)
+	}
+	return decodeColumns(dst, day, raw)
+}
+
+func decodeColumns(dst []lh.Sample, day int32, raw []byte) ([]lh.Sample, error) {
+	bad := func(what string) ([]lh.Sample, error) { return dst, fmt.Errorf("%w: its %s", errChunk, what) }
+	count, k := binary.Uvarint(raw)
+	if k <= 0 || count > maxChunkSamples || count > uint64(len(raw)) { // a time takes at least a byte
+		return bad("count")
+	}
+	raw = raw[k:]
+	var columns [4][]byte
+	for i := range columns {
+		if len(raw) < 4 {
+			return bad("columns")
+		}
+		n := binary.LittleEndian.Uint32(raw)
+		if uint64(n) > uint64(len(raw)-4) {
+			return bad("columns")
+		}
+		columns[i], raw = raw[4:4+n], raw[4+n:]
+	}
+	n := int(count)
+	if len(raw) > 0 || len(columns[0]) < n || len(columns[3]) < n {
+		return bad("columns")
+	}
+	base := len(dst)
+	if cap(dst)-base < n {
+		grown := make([]lh.Sample, base, base+n)
+		copy(grown, dst)
+		dst = grown
+	}
+	out := dst[base : base+n]
+
+	start, end := int64(lh.DayStart(day)), int64(lh.DayStart(day+1))
+	b := columns[0]
+	prev, delta := start, int64(0)
+	for i := range out {
+		dod, k := binary.Varint(b)
+		if k <= 0 {
+			return bad("times")
+		}
+		b = b[k:]
+		delta += dod
+		if prev += delta; prev < start || prev >= end || i > 0 && delta <= 0 {
+			return bad("times")
+		}
+		out[i].Time = lh.Millis(prev)
+	}
+	if len(b) > 0 {
+		return bad("times")
+	}
+	if err := decodeValues(out, columns[1]); err != nil {
+		return dst, err
+	}
+	b = columns[2]
+	for i := 0; i < n; {
+		if len(b) < 2 || !lh.Flag(b[0]).Valid() {
+			return bad("flags")
+		}
+		run, k := binary.Uvarint(b[1:])
+		if k <= 0 || run == 0 || run > uint64(n-i) {
+			return bad("flags")
+		}
+		for range run {
+			out[i].Flag = lh.Flag(b[0])
+			i++
+		}
+		b = b[1+k:]
+	}
+	if len(b) > 0 {
+		return bad("flags")
+	}
+	b = columns[3]
+	prev, delta = 0, 0
+	for i := range out {
+		dod, k := binary.Varint(b)
+		if k <= 0 {
+			return bad("ranks")
+		}
+		b = b[k:]
+		delta += dod
+		prev += delta
+		out[i].Rank = lh.Rank(prev)
+	}
+	if len(b) > 0 {
+		return bad("ranks")
+	}
+	return dst[:base+n], nil
+}
+
+func decodeValues(out []lh.Sample, b []byte) error {
+	bad := fmt.Errorf("%w: its values", errChunk)
+	switch {
+	case len(b) >= 2 && b[0] == valuesDecimal && b[1] <= maxPlaces:
+		scale := pow10[b[1]]
+		b = b[2:]
+		m := int64(0)
+		for i := range out {
+			d, k := binary.Varint(b)
+			if k <= 0 {
+				return bad
+			}
+			b = b[k:]
+			if m += d; m > 1<<53 || m < -1<<53 {
+				return bad
+			}
+			out[i].Value = float64(m) / scale
+		}
+		if len(b) > 0 {
+			return bad
+		}
+	case len(b) == 1+8*len(out) && b[0] == valuesXOR:
+		b = b[1:]
+		prev := uint64(0)
+		for i := range out {
+			x := uint64(0)
+			for p := range 8 {
+				x |= uint64(b[p*len(out)+i]) << (56 - 8*p)
+			}
+			prev ^= x
+			v := math.Float64frombits(prev)
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return bad
+			}
+			out[i].Value = v
+		}
+	default:
+		return bad
+	}
+	return nil
+}

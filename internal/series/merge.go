@@ -1,0 +1,84 @@
+package series
+
+import (
+	"slices"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// normalize sorts samples by time and leaves one for each: the one of greatest rank, and of equal ranks the later in
+// the slice. It works in place.
+func normalize(s []lh.Sample) []lh.Sample {
+	sorted := true
+	for i := 1; i < len(s); i++ {
+		if s[i-1].Time >= s[i].Time {
+			sorted = false
+			break
+		}
+	}
+	if sorted {
+		return s
+	}
+	slices.SortStableFunc(s, func(a, b lh.Sample) int {
+		switch {
+		case a.Time < b.Time:
+			return -1
+		case a.Time > b.Time:
+			return 1
+		case a.Rank < b.Rank:
+			return -1
+		case a.Rank > b.Rank:
+			return 1
+		}
+		return 0
+	})
+	out := s[:0]
+	for i := range s {
+		if i+1 < len(s) && s[i+1].Time == s[i].Time {
+			continue
+		}
+		out = append(out, s[i])
+	}
+	return out
+}
+
+// merge joins two normalized runs into dst[:0]; where both have a time, the greater rank stands, and b's of equal ones.
+func merge(dst, a, b []lh.Sample) []lh.Sample {
+	dst = dst[:0]
+	if len(b) == 0 {
+		return append(dst, a...)
+	}
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].Time < b[0].Time:
+			dst, a = append(dst, a[0]), a[1:]
+		case a[0].Time > b[0].Time:
+			dst, b = append(dst, b[0]), b[1:]
+		case a[0].Rank > b[0].Rank:
+			dst, a, b = append(dst, a[0]), a[1:], b[1:]
+		default:
+			dst, a, b = append(dst, b[0]), a[1:], b[1:]
+		}
+	}
+	return append(append(dst, a...), b...)
+}
+
+// clip returns the part of a sorted run that lies in [from, to).
+func clip(s []lh.Sample, from, to lh.Millis) []lh.Sample {
+	at := func(t lh.Millis) int {
+		i, _ := slices.BinarySearchFunc(s, t, func(p lh.Sample, t lh.Millis) int {
+			switch {
+			case p.Time < t:
+				return -1
+			case p.Time > t:
+				return 1
+			}
+			return 0
+		})
+		return i
+	}
+	if from >= to {
+		return nil
+	}
+	return s[at(from):at(to)]
+}

@@ -1,0 +1,228 @@
+package series
+
+import (
+	"context"
+	"math/bits"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+// Reduced is a series in the points asked for.
+type Reduced struct {
+	Samples []lh.Sample // ascending
+	Count   int64       // samples in the range
+	Reduced bool        // Samples are the least and greatest of buckets, not all
+	// Gaps are where more than gapFactor expected intervals lie between two neighbouring samples of the range, by the
+	// times of the two; at most maxGaps, the first ones.
+	Gaps [][2]lh.Millis
+}
+
+const (
+	// A distance of more than gapFactor (2.5, in halves) expected intervals is a gap.
+	gapHalves = 5
+	maxGaps   = 1000
+)
+
+// Reduce returns an element's series in [from, to): every sample if there are at most points of them or points is 0,
+// else the least and the greatest of each of points/2 equal buckets over the extent of the data, with their true times
+// and flags, so that every spike stays. Invalid: points is 1 or negative.
+func (e *Engine) Reduce(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, points int) (Reduced, error) {
+	if points == 1 || points < 0 {
+		return Reduced{}, lh.Errorf(lh.Invalid, "a series cannot be reduced to %d points; ask for 2 or more, or 0 for all", points)
+	}
+	days, err := e.days(ctx, sc, el, from, to)
+	if err != nil {
+		return Reduced{}, err
+	}
+	r := &reducer{limit: el.Interval * gapHalves / 2}
+	// What must be opened in any case: days at the edges, and days with unfolded samples. They are few, and tell how
+	// many samples there are and where they begin and end.
+	opened := map[int32][]lh.Sample{}
+	var scratch []lh.Sample
+	first, last := to, from
+	for i := range days {
+		d := &days[i]
+		if d.whole(from, to) {
+			r.count += d.summary.count
+			first, last = min(first, d.summary.first.Time), max(last, d.summary.last.Time)
+			continue
+		}
+		var samples []lh.Sample
+		if samples, scratch, err = e.open(ctx, sc, el, d, from, to, nil, scratch); err != nil {
+			return Reduced{}, err
+		}
+		opened[d.number] = samples
+		r.count += int64(len(samples))
+		if n := len(samples); n > 0 {
+			first, last = min(first, samples[0].Time), max(last, samples[n-1].Time)
+		}
+	}
+	if r.count == 0 {
+		return Reduced{}, nil
+	}
+	if points > 0 && r.count > int64(points) {
+		r.reduced = true
+		r.from, r.width, r.buckets = first, uint64(last-first)+1, uint64(points/2)
+	} else {
+		r.out = make([]lh.Sample, 0, r.count)
+	}
+	return e.reduceDays(ctx, sc, el, from, to, days, opened, r)
+}
+
+// whole reports whether the day's summary answers for it: all of it is asked for, and nothing of it is unfolded.
+func (d *day) whole(from, to lh.Millis) bool {
+	return d.stored && len(d.journal) == 0 && lh.DayStart(d.number) >= from && lh.DayStart(d.number+1) <= to
+}
+
+// reduceDays walks the days: those opened already, those a summary answers for, and the rest, whose chunks are read in
+// one pass.
+func (e *Engine) reduceDays(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, days []day, opened map[int32][]lh.Sample, r *reducer) (Reduced, error) {
+	var samples, scratch []lh.Sample
+	closed := func(d *day) bool { // the summary is enough
+		_, done := opened[d.number]
+		return !done && r.reduced && r.bucket(d.summary.first.Time) == r.bucket(d.summary.last.Time) && !r.hiddenGaps(&d.summary)
+	}
+	for i := 0; i < len(days); {
+		d := &days[i]
+		if s, ok := opened[d.number]; ok {
+			r.samples(s)
+			i++
+			continue
+		}
+		if closed(d) {
+			r.summary(&d.summary)
+			i++
+			continue
+		}
+		// A run of days that must be opened: one query for all of them.
+		j := i
+		for j < len(days) && days[j].stored && opened[days[j].number] == nil && !closed(&days[j]) {
+			j++
+		}
+		at := i
+		err := e.db.Chunks(ctx, sc, el.ID, d.number, days[j-1].number, func(c store.Chunk) error {
+			if at >= j || days[at].number != c.Day {
+				return nil // stored meanwhile: newer than this answer
+			}
+			var err error
+			samples, scratch, err = e.decodeDay(el, &days[at], c.Body, from, to, samples, scratch)
+			if err == nil {
+				r.samples(samples)
+				at++
+			}
+			return err
+		})
+		if err != nil {
+			return Reduced{}, err
+		}
+		i = j
+	}
+	r.flush()
+	return Reduced{Samples: r.out, Count: r.count, Reduced: r.reduced, Gaps: r.gaps}, nil
+}
+
+// reducer takes samples and summaries in order of time.
+type reducer struct {
+	limit   int64 // ms; a greater distance is a gap; 0 is none
+	count   int64
+	reduced bool
+	from    lh.Millis // of the first bucket
+	width   uint64    // ms of all buckets together
+	buckets uint64
+
+	out      []lh.Sample
+	gaps     [][2]lh.Millis
+	any      bool
+	previous lh.Millis
+	current  uint64 // bucket of least and greatest
+	open     bool
+	least    lh.Sample
+	greatest lh.Sample
+}
+
+// bucket returns the bucket of a time: floor((t-from) * buckets / width), without overflow. A sample beyond the extent,
+// which was folded in while the answer was made, counts to the bucket at that end.
+func (r *reducer) bucket(t lh.Millis) uint64 {
+	offset := min(uint64(max(t-r.from, 0)), r.width-1)
+	hi, lo := bits.Mul64(offset, r.buckets)
+	q, _ := bits.Div64(hi, lo, r.width)
+	return q
+}
+
+// hiddenGaps reports whether a day may have more gaps than its summary lists.
+func (r *reducer) hiddenGaps(s *summary) bool {
+	return r.limit > 0 && len(s.gaps) == summaryGaps && int64(s.gaps[summaryGaps-1].width()) > r.limit
+}
+
+func (r *reducer) step(t lh.Millis) {
+	if r.any && r.limit > 0 && int64(t-r.previous) > r.limit && len(r.gaps) < maxGaps {
+		r.gaps = append(r.gaps, [2]lh.Millis{r.previous, t})
+	}
+	r.previous, r.any = t, true
+}
+
+func (r *reducer) samples(s []lh.Sample) {
+	for i := range s {
+		r.step(s[i].Time)
+		if !r.reduced {
+			r.out = append(r.out, s[i])
+			continue
+		}
+		r.into(r.bucket(s[i].Time), s[i], s[i])
+	}
+}
+
+// summary takes a day that lies in one bucket.
+func (r *reducer) summary(s *summary) {
+	r.step(s.first.Time)
+	// The listed gaps are widest first; they are told in order of time.
+	for last := s.first.Time; r.limit > 0; {
+		next := gap{}
+		for _, g := range s.gaps {
+			if int64(g.width()) > r.limit && g.before >= last && (next.after == 0 && next.before == 0 || g.before < next.before) {
+				next = g
+			}
+		}
+		if next.width() == 0 {
+			break
+		}
+		if len(r.gaps) < maxGaps {
+			r.gaps = append(r.gaps, [2]lh.Millis{next.before, next.after})
+		}
+		last = next.after
+	}
+	r.previous = s.last.Time
+	r.into(r.bucket(s.first.Time), s.min, s.max)
+}
+
+func (r *reducer) into(bucket uint64, least, greatest lh.Sample) {
+	if !r.open || bucket != r.current {
+		r.flush()
+		r.current, r.open, r.least, r.greatest = bucket, true, least, greatest
+		return
+	}
+	if least.Value < r.least.Value {
+		r.least = least
+	}
+	if greatest.Value > r.greatest.Value {
+		r.greatest = greatest
+	}
+}
+
+// flush writes the open bucket: its least and greatest in order of time.
+func (r *reducer) flush() {
+	if !r.open {
+		return
+	}
+	r.open = false
+	a, b := r.least, r.greatest
+	if a.Time > b.Time {
+		a, b = b, a
+	}
+	a.Rank, b.Rank = 0, 0 // a summary does not know them
+	r.out = append(r.out, a)
+	if a.Time != b.Time {
+		r.out = append(r.out, b)
+	}
+}
