@@ -1,0 +1,338 @@
+package calc
+
+import (
+	"math"
+	"slices"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// Options say what is known of a series and what is asked of it. A zero field has the default in brackets.
+type Options struct {
+	// Meaning is what the time of a sample stands for [instantaneous]. A statistic of the preceding interval belongs to
+	// the bucket in which that interval ends, so a sample stamped exactly at a cut counts to the bucket before it.
+	Meaning lh.Meaning
+	// Interval is the expected distance between samples, ms; 0 is unknown: nothing is expected and nothing is a gap.
+	Interval int64
+	// GapFactor times Interval is the greatest distance that is no gap [2.5].
+	GapFactor float64
+	// Complete is the share of expected samples that must be good for a bucket to be complete [0.75].
+	Complete float64
+	// Rollover is the value at which a counter begins again at 0. 0 is none: then any drop is a reset.
+	Rollover float64
+	// Percentiles that are asked for, each in 0–100. They keep a bucket's values in memory, 8 bytes each.
+	Percentiles []float64
+}
+
+func (o Options) gap() float64 {
+	if o.GapFactor == 0 {
+		o.GapFactor = 2.5
+	}
+	if o.Interval == 0 {
+		return math.Inf(1)
+	}
+	return o.GapFactor * float64(o.Interval)
+}
+
+// Stats are the statistics of one bucket. Samples flagged bad or missing are received and nothing else: no statistic
+// uses them. Where Used is 0, only TimeMeanCarried can have a value; what has none is NaN.
+type Stats struct {
+	Start, End lh.Millis // [Start, End); (Start, End] for statistics of the preceding interval
+	// Expected is how many samples the interval lets expect (0: unknown), Received how many came, Used how many of
+	// them are not bad, Good how many are neither bad nor suspect.
+	Expected, Received, Used, Good int64
+	// Incomplete says that fewer than the share asked for are good, or that a total has a gap in it.
+	Incomplete bool
+	Flag       lh.Flag // the worst of all received; missing where none was
+
+	Sum, Mean, StdDev float64 // StdDev: of the sample (n−1); NaN below 2
+	Min, Max          lh.Sample
+	First, Last       lh.Sample
+	// TimeMeanLinear weighs values by time along straight lines between samples, over the bucket's edges; time within
+	// gaps does not count. TimeMeanCarried carries each value forward to the next sample, through empty buckets.
+	TimeMeanLinear, TimeMeanCarried float64
+	// Increase is the sum of increases of a counter, from the last sample before the bucket.
+	Increase    float64
+	Percentiles []float64 // in the order asked; linear between ranks
+}
+
+// Aggregator makes [Stats] of samples that come in ascending order, bucket by bucket. The samples just before and just
+// after the range, where there are such, make the values at its edges right: hand them over too. Not safe for
+// concurrent use.
+type Aggregator struct {
+	cal      Calendar
+	o        Options
+	from, to lh.Millis
+	emit     func(*Stats) error
+	shift    lh.Millis // 1 where a sample at a cut counts to the bucket before it
+
+	s      Stats
+	open   bool
+	at     lh.Millis // where the next bucket begins
+	sum    daySum
+	moment welford
+	values []float64
+
+	// Bad samples wait here until their bucket closes: only the next usable one tells where the line over them ends.
+	bad []badRun
+
+	prev      lh.Sample // newest usable sample
+	have      bool
+	linear    float64 // value × ms of the open bucket
+	linearMs  float64 // ms it covers
+	carried   float64 // likewise
+	carriedMs float64
+	walked    lh.Millis // up to where carried is counted
+	gapped    bool      // the open bucket's total has a gap in it
+}
+
+// NewAggregator aggregates [from, to) into the calendar's buckets, the first and last cut at from and to, and hands
+// each to emit, empty ones too. emit must not keep its argument.
+func NewAggregator(cal Calendar, from, to lh.Millis, o Options, emit func(*Stats) error) *Aggregator {
+	a := &Aggregator{cal: cal, o: o, from: from, to: to, emit: emit, at: from, walked: from}
+	switch o.Meaning {
+	case lh.PrecedingMean, lh.PrecedingSum, lh.PrecedingMin, lh.PrecedingMax:
+		a.shift = 1
+	}
+	return a
+}
+
+// badRun is samples of one bucket that are received and not used.
+type badRun struct {
+	next lh.Millis // where the bucket after theirs begins
+	n    int64
+	flag lh.Flag
+}
+
+// begin opens the next bucket.
+func (a *Aggregator) begin() {
+	start, end := a.at, min(a.cal.Next(a.at), a.to)
+	a.s = Stats{Start: start, End: end, Percentiles: a.s.Percentiles[:0]}
+	if a.o.Interval > 0 {
+		a.s.Expected = max(1, int64(math.Round(float64(end-start)/float64(a.o.Interval))))
+	}
+	a.open, a.at = true, end
+	a.sum, a.moment, a.values = daySum{}, welford{}, a.values[:0]
+	a.linear, a.linearMs, a.carried, a.carriedMs, a.gapped = 0, 0, 0, 0, false
+}
+
+// close completes the open bucket and hands it over.
+func (a *Aggregator) close() error {
+	a.carry(a.s.End)
+	s := &a.s
+	for len(a.bad) > 0 && min(a.bad[0].next, a.to) <= s.End {
+		s.Received += a.bad[0].n
+		s.Flag = max(s.Flag, a.bad[0].flag)
+		a.bad = a.bad[1:]
+	}
+	nan := math.NaN()
+	s.Sum, s.Mean, s.StdDev, s.TimeMeanLinear, s.TimeMeanCarried = nan, nan, nan, nan, nan
+	if s.Used > 0 {
+		s.Sum = a.sum.total()
+		s.Mean = s.Sum / float64(s.Used)
+		s.StdDev = a.moment.stdDev()
+	} else {
+		s.Increase = nan
+	}
+	if s.Received == 0 {
+		s.Flag = lh.FlagMissing
+	}
+	if a.linearMs > 0 {
+		s.TimeMeanLinear = a.linear / a.linearMs
+	} else if s.Used > 0 {
+		s.TimeMeanLinear = s.Mean // samples, but no line between any two of them
+	}
+	if a.carriedMs > 0 {
+		s.TimeMeanCarried = a.carried / a.carriedMs
+	}
+	share := a.o.Complete
+	if share == 0 {
+		share = 0.75
+	}
+	s.Incomplete = a.gapped || s.Expected > 0 && float64(s.Good) < share*float64(s.Expected)
+	slices.Sort(a.values)
+	for _, p := range a.o.Percentiles {
+		s.Percentiles = append(s.Percentiles, percentile(a.values, p))
+	}
+	a.open = false
+	return a.emit(s)
+}
+
+// reach closes every bucket that ends at or before t (as shifted), and opens the one that holds it.
+func (a *Aggregator) reach(t lh.Millis) error {
+	for {
+		if !a.open {
+			if a.at >= a.to {
+				return nil
+			}
+			a.begin()
+		}
+		if t < a.s.End {
+			return nil
+		}
+		if err := a.close(); err != nil {
+			return err
+		}
+	}
+}
+
+// Add takes the next sample.
+func (a *Aggregator) Add(s lh.Sample) error {
+	usable := s.Flag != lh.FlagBad && s.Flag != lh.FlagMissing
+	at := s.Time - a.shift
+	if at < a.from {
+		if usable {
+			a.prev, a.have = s, true
+		}
+		return nil
+	}
+	if !usable {
+		if at < a.to {
+			a.addBad(at, s.Flag)
+		}
+		return nil
+	}
+	if a.have {
+		if err := a.line(a.prev, s); err != nil {
+			return err
+		}
+	}
+	if err := a.reach(at); err != nil {
+		return err
+	}
+	if at >= a.to {
+		return nil
+	}
+	a.s.Received++
+	a.s.Flag = max(a.s.Flag, s.Flag)
+	if s.Flag != lh.FlagSuspect {
+		a.s.Good++
+	}
+	a.carry(s.Time)
+	if a.have {
+		a.s.Increase += increase(a.prev.Value, s.Value, a.o.Rollover)
+		a.gapped = a.gapped || a.o.Meaning == lh.Counter && float64(s.Time-a.prev.Time) > a.o.gap()
+	}
+	if a.s.Used == 0 {
+		a.s.First, a.s.Min, a.s.Max = s, s, s
+	}
+	if s.Value < a.s.Min.Value {
+		a.s.Min = s
+	}
+	if s.Value > a.s.Max.Value {
+		a.s.Max = s
+	}
+	a.s.Last = s
+	a.s.Used++
+	a.sum.add(s)
+	a.moment.add(s.Value)
+	if len(a.o.Percentiles) > 0 {
+		a.values = append(a.values, s.Value)
+	}
+	a.prev, a.have = s, true
+	return nil
+}
+
+func (a *Aggregator) addBad(at lh.Millis, f lh.Flag) {
+	if n := len(a.bad); n > 0 && at < a.bad[n-1].next {
+		a.bad[n-1].n++
+		a.bad[n-1].flag = max(a.bad[n-1].flag, f)
+		return
+	}
+	a.bad = append(a.bad, badRun{a.cal.Next(at), 1, f})
+}
+
+// Finish closes the buckets that are left.
+func (a *Aggregator) Finish() error { return a.reach(a.to) }
+
+// line adds the straight line from p to q to every bucket it crosses, closing those it leaves behind. A line over a
+// gap is none: nothing is interpolated silently.
+func (a *Aggregator) line(p, q lh.Sample) error {
+	if float64(q.Time-p.Time) > a.o.gap() {
+		return nil
+	}
+	span := float64(q.Time - p.Time)
+	value := func(t lh.Millis) float64 { return p.Value + (q.Value-p.Value)*(float64(t-p.Time)/span) }
+	for x := max(p.Time, a.from); x < min(q.Time, a.to); {
+		if err := a.reach(x); err != nil {
+			return err
+		}
+		y := min(q.Time, a.s.End)
+		a.linear += (value(x) + value(y)) / 2 * float64(y-x)
+		a.linearMs += float64(y - x)
+		x = y
+	}
+	return nil
+}
+
+// carry counts the newest value up to t, which lies in the open bucket or at its end.
+func (a *Aggregator) carry(t lh.Millis) {
+	if a.have && t > a.walked {
+		a.carried += a.prev.Value * float64(t-a.walked)
+		a.carriedMs += float64(t - a.walked)
+	}
+	a.walked = max(a.walked, t)
+}
+
+// increase is by how much a counter grew from a to b. A drop is a roll-over where the counter has one, else a reset: it
+// has counted b since.
+func increase(a, b, rollover float64) float64 {
+	switch {
+	case b >= a:
+		return b - a
+	case rollover > 0 && a <= rollover:
+		return rollover - a + b
+	}
+	return max(b, 0)
+}
+
+// daySum adds values up day by day (UTC), and the days' sums to a total. Stored summaries hold the sums of whole days;
+// adding in this order gives the same bits whether a day's sum comes from its summary or from its samples.
+type daySum struct {
+	days, current float64
+	day           int32
+	any           bool
+}
+
+func (d *daySum) add(s lh.Sample) {
+	if day := s.Time.Day(); !d.any || day != d.day {
+		d.days, d.current, d.day, d.any = d.days+d.current, 0, day, true
+	}
+	d.current += s.Value
+}
+
+func (d *daySum) total() float64 { return d.days + d.current }
+
+// welford is the running variance; it loses no digits when values are large and close together.
+type welford struct {
+	n       float64
+	mean, m float64
+}
+
+func (w *welford) add(v float64) {
+	w.n++
+	d := v - w.mean
+	w.mean += d / w.n
+	w.m += d * (v - w.mean)
+}
+
+func (w *welford) stdDev() float64 {
+	if w.n < 2 {
+		return math.NaN()
+	}
+	return math.Sqrt(w.m / (w.n - 1))
+}
+
+// percentile of sorted values, linear between the two nearest ranks (type 7 of Hyndman and Fan, what R, NumPy and
+// spreadsheets give).
+func percentile(sorted []float64, p float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	rank := p / 100 * float64(len(sorted)-1)
+	low := int(math.Floor(rank))
+	if low >= len(sorted)-1 {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[low] + (sorted[low+1]-sorted[low])*(rank-float64(low))
+}
