@@ -25,7 +25,7 @@ func ValidEmail(s string) bool {
 		return false
 	}
 	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || a.Name != "" {
+	if err != nil || a.Address != s || a.Name != "" || s[len(s)-1] == ']' { // an address in brackets is no domain
 		return false
 	}
 	for i := len(s) - 1; i >= 0 && s[i] != '@'; i-- {
