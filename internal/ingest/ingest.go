@@ -19,8 +19,8 @@ import (
 
 // What counts as an impossible time. A sample with one is stored and flagged, never refused.
 const (
-	// ahead is how far after its arrival a sample may claim to be taken.
-	ahead = 10 * time.Minute
+	// ahead is how far after its arrival a sample may claim to be taken: as far as a clock that is not wrong may be off.
+	ahead = clockWrong
 	// earliest is the first time a clock that was ever set shows: 2001-09-09, 10^12 ms.
 	earliest lh.Millis = 1e12
 	// clockWrong is by how much a device's clock may differ from the hub's before all it says now is suspect.
@@ -98,7 +98,7 @@ func New(o Options) *Ingest {
 }
 
 // Accept takes in one upload of a device, by its own scope. When it returns an Ack, the samples are on disk, synced.
-// Invalid: the batch cannot be read, and never will; Exhausted or Unavailable: later.
+// Invalid: the batch cannot be read or has more channels than a device may, and never will be taken; Unavailable: later.
 func (i *Ingest) Accept(ctx context.Context, sc store.Scope, id lh.DeviceID, payload []byte) (wire.Ack, error) {
 	start := time.Now()
 	ack, n, err := i.accept(ctx, sc, id, payload)
@@ -127,9 +127,9 @@ func (i *Ingest) accept(ctx context.Context, sc store.Scope, id lh.DeviceID, pay
 	u := series.Upload{Scope: sc, Device: id, Received: received, Batch: b, Raw: payload,
 		NotBefore: earliest, NotAfter: received + lh.Millis(ahead.Milliseconds())}
 	if off := int64(b.Sent - received); b.Sent != 0 && (off > clockWrong.Milliseconds() || off < -clockWrong.Milliseconds()) {
-		// The clock is wrong now: whatever this batch says of time is suspect. The window is empty; what may become the
-		// latest is still bounded by the hub's own clock, see below.
-		u.NotBefore = lh.MaxMillis
+		// The clock is wrong now: whatever this batch says of time is suspect. The window is empty, and what is after
+		// the hub's own clock does not become the latest.
+		u.NotBefore, u.NotAfter = lh.MaxMillis, received
 	}
 	var err error
 	if u.Elements, err = i.elements(ctx, sc, id, d, b.Channels); err != nil {
@@ -194,10 +194,15 @@ func (i *Ingest) elements(ctx context.Context, sc store.Scope, id lh.DeviceID, d
 		if try > 0 {
 			return nil, lh.Errorf(lh.Internal, "an element of %s could not be made", id)
 		}
-		var err error
-		if d.elements, err = i.o.Bind(ctx, sc, id, channels); err != nil {
+		have, err := i.o.Bind(ctx, sc, id, channels)
+		if lh.CodeOf(err) == lh.Exhausted {
+			// It does not get better by waiting: "later" would block the device's queue for ever.
+			return nil, lh.Hide(lh.Invalid, err, "%s", lh.PublicMessage(err))
+		}
+		if err != nil {
 			return nil, err
 		}
+		d.elements = have
 	}
 }
 
