@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// A remote address may fail to enrol triesBurst times, and once more every triesEvery.
+	triesBurst = 20
+	triesEvery = 3 * time.Second
+	// maxTries bounds the addresses remembered. When there are more, the emptied ones stay longest.
+	maxTries = 10000
+)
+
+// tries bounds enrolments that fail, per remote address. A try that succeeds is given back: a works that enrols a
+// thousand devices through one address is not slowed down.
+type tries struct {
+	mu sync.Mutex
+	by map[netip.Prefix]*bucket
+}
+
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+func (b *bucket) fill(now time.Time) {
+	if now.After(b.at) {
+		b.left = min(triesBurst, b.left+float64(now.Sub(b.at))/float64(triesEvery))
+		b.at = now
+	}
+}
+
+// take uses up a try of remote; false when there is none left.
+func (t *tries) take(now time.Time, remote netip.Prefix) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.by[remote]
+	if b == nil {
+		if t.by == nil {
+			t.by = map[netip.Prefix]*bucket{}
+		}
+		if len(t.by) >= maxTries && !t.clear(now) {
+			return false // so many addresses fail at once that it is one attacker: nobody's failures are forgotten for it
+		}
+		b = &bucket{left: triesBurst, at: now}
+		t.by[remote] = b
+	}
+	b.fill(now)
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// giveBack returns a try that succeeded.
+func (t *tries) giveBack(remote netip.Prefix) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.by[remote]; b != nil {
+		b.left = min(triesBurst, b.left+1)
+	}
+}
+
+// clear forgets addresses that have all their tries again, and reports whether there is room.
+func (t *tries) clear(now time.Time) bool {
+	for k, b := range t.by {
+		if b.fill(now); b.left >= triesBurst {
+			delete(t.by, k)
+		}
+	}
+	return len(t.by) < maxTries
+}
+
+// network is what one stranger can be expected to hold of addresses: one of IPv4, a /64 of IPv6. An address that cannot
+// be read counts with all of its kind.
+func network(remote string) netip.Prefix {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	a := ap.Addr().Unmap().WithZone("")
+	bits := 64
+	if a.Is4() {
+		bits = 32
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
