@@ -129,7 +129,7 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	if err != nil {
 		return err
 	}
-	s.gateway = gateway.New(gateway.Config{Identify: s.access.Device, Accept: in.Accept, Manifest: fl.Manifest, Enroll: fl.Enroll,
+	s.gateway = gateway.New(gateway.Config{Identify: s.access.Device, Denied: s.db.Denied, Accept: in.Accept, Manifest: fl.Manifest, Enroll: fl.Enroll,
 		Reenroll: fl.Reenroll, CACerts: func() []*x509.Certificate { return []*x509.Certificate{root, auth.devices.Cert} },
 		Now: s.now, Log: s.log, Registerer: s.metrics})
 	s.api = api.New(api.Config{Access: s.access, DB: s.db, Fleet: fl, Series: s.engine, Subscribe: in.Subscribe, Web: d.Web,
@@ -162,11 +162,13 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	}
 	s.mqtt = tls.NewListener(s.mqtt, mqttTLS)
 	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) // failed handshakes of strangers
+	devices := &http.Server{Handler: s.gateway.Handler(), TLSConfig: devicesTLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute,
+		WriteTimeout: 2 * time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog}
+	s.gateway.Guard(devices)
 	s.servers = []*httpServer{
 		{"people", &http.Server{Handler: s.api, TLSConfig: peopleTLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog}, s.people},
-		{"devices", &http.Server{Handler: s.gateway.Handler(), TLSConfig: devicesTLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute,
-			WriteTimeout: 2 * time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog}, s.devices},
+		{"devices", devices, s.devices},
 		{"private", &http.Server{Handler: s.privateHandler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}, s.private},
 	}
 	return nil
