@@ -94,6 +94,10 @@ func (l *logger) configure(h *hub) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
+	sensors := l.sensors
+	if _, err := os.Stat(filepath.Join(l.dir, samplesDir)); errors.Is(err, fs.ErrNotExist) && l.live {
+		sensors += history
+	}
 	text := fmt.Sprintf(`# The configuration of %s. The demo writes it anew at every start.
 serial: %s
 hardware: %s
@@ -107,7 +111,7 @@ upload:
   live: true
   max_backoff: 5s
 sensors:
-%s`, l.name, l.serial, l.hardware, codeFile, dataDir, h.addrs.Devices, h.addrs.MQTT, h.roots, l.sensors)
+%s`, l.name, l.serial, l.hardware, codeFile, dataDir, h.addrs.Devices, h.addrs.MQTT, h.roots, sensors)
 	if l.csv {
 		if err := writeFile(filepath.Join(l.dir, readingsFile), []byte(readings.USGSDaily())); err != nil {
 			return err
