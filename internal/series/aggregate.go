@@ -1,0 +1,113 @@
+package series
+
+import (
+	"context"
+	"math"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/calc"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+// maxBuckets bounds one aggregation.
+const maxBuckets = 1_000_000
+
+// Aggregate hands emit the statistics of an element's series in [from, to), bucket by bucket of the calendar, empty
+// ones too; emit must not keep its argument. Meaning and Interval of o are the element's where they are not set. What
+// lies just outside the range makes the values at its edges right. Invalid: the range has too many buckets.
+func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, cal calc.Calendar, o calc.Options, emit func(*calc.Stats) error) error {
+	if o.Meaning == "" {
+		o.Meaning = el.Meaning
+	}
+	if o.Interval == 0 {
+		o.Interval = el.Interval
+	}
+	if from >= to {
+		return nil
+	}
+	if width := cal.Next(from) - cal.Start(from); uint64(to-from)/uint64(width) > maxBuckets {
+		return lh.Errorf(lh.Invalid, "the range has more than %d buckets; ask for longer buckets or a shorter range", maxBuckets)
+	}
+	a := calc.NewAggregator(cal, from, to, o, emit)
+	// A sample stamped at to may count to the last bucket, and one stamped at from to none: one ms more covers both.
+	before, err := e.nearest(ctx, sc, el, from, false)
+	if err != nil {
+		return err
+	}
+	for _, s := range before {
+		if err := a.Add(s); err != nil {
+			return err
+		}
+	}
+	for s, err := range e.Read(ctx, sc, el, from, to+1) {
+		if err == nil {
+			err = a.Add(s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	after, err := e.nearest(ctx, sc, el, to+1, true)
+	if err != nil {
+		return err
+	}
+	for _, s := range after {
+		if err := a.Add(s); err != nil {
+			return err
+		}
+	}
+	return a.Finish()
+}
+
+// nearestDays bounds how many days with nothing but bad samples are looked through for a usable one.
+const nearestDays = 64
+
+// nearest returns samples of the day nearest to t that has a usable one, on the one side or from t on, ascending:
+// those before t, or those at and after it. The journal is read before the chunks, as everywhere.
+func (e *Engine) nearest(ctx context.Context, sc store.Scope, el lh.Element, t lh.Millis, after bool) ([]lh.Sample, error) {
+	lo, hi := lh.Millis(math.MinInt64), t
+	if after {
+		lo, hi = t, math.MaxInt64
+	}
+	unfolded, err := e.unfolded(ctx, sc, el, lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	number := t.Day()
+	if !after {
+		number = (t - 1).Day()
+	}
+	for try := 0; try < nearestDays; try++ {
+		d, ok := number, true
+		if try > 0 {
+			if d, ok, err = e.db.NearestDay(ctx, sc, el.ID, number, after); err != nil {
+				return nil, err
+			}
+			for n := range unfolded {
+				if after && n > number && (!ok || n < d) || !after && n < number && (!ok || n > d) {
+					d, ok = n, true
+				}
+			}
+		}
+		if !ok {
+			return nil, nil
+		}
+		number = d
+		c, err := e.db.Chunk(ctx, sc, el.ID, d)
+		if err != nil {
+			return nil, err
+		}
+		samples := unfolded[d]
+		if c.Gen > 0 {
+			if samples, _, err = e.decodeDay(el, &day{number: d, journal: samples}, c.Body, lo, hi, nil, nil); err != nil {
+				return nil, err
+			}
+		}
+		for _, s := range samples {
+			if s.Flag < lh.FlagBad {
+				return samples, nil
+			}
+		}
+	}
+	return nil, nil
+}
