@@ -132,34 +132,45 @@ type row struct {
 
 var code = regexp.MustCompile("`([^`]+)`")
 
-// table reads the rows of the Markdown table that stands under a heading, its head and ruler left out.
-func table(markdown, heading string) ([][]string, error) {
+// tables reads the rows of the Markdown tables that stand under a heading, their heads and rulers left out.
+func tables(markdown, heading string) ([][][]string, error) {
 	_, rest, ok := strings.Cut(markdown, "\n"+heading+"\n")
 	if !ok {
 		return nil, fmt.Errorf("there is no heading %q", heading)
 	}
+	var all [][][]string
 	var rows [][]string
-	for line := range strings.Lines(rest) {
+	for line := range strings.Lines(rest + "\n#") {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "|") {
+			cells := strings.Split(strings.Trim(line, "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			rows = append(rows, cells)
+			continue
+		}
+		if len(rows) > 2 {
+			all = append(all, rows[2:])
+		}
+		rows = nil
 		if strings.HasPrefix(line, "#") {
 			break
 		}
-		if !strings.HasPrefix(line, "|") {
-			if len(rows) > 0 {
-				break
-			}
-			continue
-		}
-		cells := strings.Split(strings.Trim(line, "|"), "|")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		rows = append(rows, cells)
 	}
-	if len(rows) < 3 {
+	if len(all) == 0 {
 		return nil, fmt.Errorf("there is no table below %q", heading)
 	}
-	return rows[2:], nil
+	return all, nil
+}
+
+// table is the first of them.
+func table(markdown, heading string) ([][]string, error) {
+	all, err := tables(markdown, heading)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
 }
 
 // packageRows reads the table of packages: package, layer, may import, what it does.

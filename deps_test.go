@@ -155,21 +155,18 @@ func moduleOf(all map[string]mod, importPath string) (best mod, ok bool) {
 // dependency is a row of docs/dependencies.md.
 type dependency struct{ version, licence, why string }
 
-// dependencyRows reads one of its tables: name, version, licence, why.
+// dependencyRows reads the tables under one of its headings: name, version, licence, why.
 func dependencyRows(markdown, heading string) (map[string]dependency, error) {
-	lines, err := table(markdown, heading)
-	if err != nil {
-		return nil, err
-	}
+	all, err := tables(markdown, heading)
 	rows := map[string]dependency{}
-	for _, l := range lines {
+	for _, l := range slices.Concat(all...) {
 		m := code.FindStringSubmatch(l[0])
 		if len(l) != 4 || m == nil {
 			return nil, fmt.Errorf("the row %q is not: `name`, version, licence, why", l)
 		}
 		rows[m[1]] = dependency{l[1], l[2], l[3]}
 	}
-	return rows, nil
+	return rows, err
 }
 
 // checkDependencies holds the page and what is there (name to version) to each other.
@@ -227,30 +224,38 @@ func TestGoDependencies(t *testing.T) {
 	}
 }
 
-func TestWebDependencies(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("web", "package.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p struct {
-		Dependencies    map[string]string `json:"dependencies"`
-		DevDependencies map[string]string `json:"devDependencies"`
-	}
-	if err := json.Unmarshal(b, &p); err != nil {
-		t.Fatal(err)
-	}
-	there := map[string]string{}
-	for name, version := range p.Dependencies {
-		there[name] = version
-	}
-	for name, version := range p.DevDependencies {
-		there[name] = version
-	}
-	rows := dependencies(t, "## Web")
-	report(t, checkDependencies(rows, there))
+// webs are the folders with npm packages.
+var webs = []string{"web", "e2e"}
 
-	// What npm installs, and with it what is built into the web app, has free licences that ask for no source.
-	b, err = os.ReadFile(filepath.Join("web", "package-lock.json"))
+func TestWebDependencies(t *testing.T) {
+	rows := dependencies(t, "## Web")
+	there := map[string]string{}
+	for _, dir := range webs {
+		b, err := os.ReadFile(filepath.Join(dir, "package.json"))
+		if errors.Is(err, fs.ErrNotExist) && dir != "web" {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p struct {
+			Dependencies    map[string]string `json:"dependencies"`
+			DevDependencies map[string]string `json:"devDependencies"`
+		}
+		if err := json.Unmarshal(b, &p); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(there, p.Dependencies)
+		maps.Copy(there, p.DevDependencies)
+		checkLock(t, dir, rows)
+	}
+	report(t, checkDependencies(rows, there))
+}
+
+// checkLock reads the licences of what npm installs, and with it of what is built into the web app.
+func checkLock(t *testing.T, dir string, rows map[string]dependency) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,18 +267,18 @@ func TestWebDependencies(t *testing.T) {
 	if err := json.Unmarshal(b, &lock); err != nil {
 		t.Fatal(err)
 	}
-	if len(lock.Packages) < len(there) {
-		t.Fatalf("package-lock.json lists %d packages", len(lock.Packages))
+	if len(lock.Packages) < 2 {
+		t.Fatalf("%s/package-lock.json lists %d packages", dir, len(lock.Packages))
 	}
 	for path, p := range lock.Packages {
-		name, ok := strings.CutPrefix(path, "node_modules/")
-		if path == "" { // the web app itself
+		if path == "" { // the folder itself
 			continue
 		}
 		if refused(p.License) || p.License == "" {
-			t.Errorf("%s has the licence %q", path, p.License)
+			t.Errorf("%s/%s has the licence %q", dir, path, p.License)
 		}
-		if r, direct := rows[name]; ok && direct && r.licence != p.License {
+		name := strings.TrimPrefix(path, "node_modules/")
+		if r, ok := rows[name]; ok && r.licence != p.License {
 			t.Errorf("%s: docs/dependencies.md has the licence %q, package-lock.json %q", name, r.licence, p.License)
 		}
 	}
