@@ -348,7 +348,7 @@ func TestNewIDWhenTheNumbersAreUsedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	wantRecords(t, drain(t, l, 0, 0), 110, 40)
+	wantRecords(t, drain(t, l, 0, 0), 120, 30)
 }
 
 func TestAckedFilesStayToBeReadBack(t *testing.T) {
