@@ -10,6 +10,7 @@ import (
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/api"
+	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 	"github.com/loggerhead-cloud/loggerhead/internal/server"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -24,6 +25,9 @@ type initCommand struct {
 }
 
 func (i initCommand) Run(ctx context.Context, p program) error {
+	if err := pki.CheckTrustDomain(i.TrustDomain); err != nil {
+		return &lh.Error{Code: lh.Invalid, Message: err.Error()}
+	}
 	c := server.DefaultConfig()
 	c.Data, c.Database, c.TrustDomain = i.Data, i.Database, i.TrustDomain
 	if len(i.Hosts) > 0 {
