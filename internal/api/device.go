@@ -88,7 +88,7 @@ func (a *API) deviceAnswer(ctx context.Context, sc store.Scope, d lh.Device) (*o
 	return &one[Device]{ds[0]}, nil
 }
 
-func listDevices(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*list[Device], error) {
+func listDevices(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*list[Device], error) {
 	ds, err := a.DB.Devices(ctx, sc)
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func listDevices(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*
 }
 
 type claimDeviceInput struct {
-	projectPath
+	ProjectPath
 	Body struct {
 		Serial     string        `json:"serial" minLength:"1" maxLength:"64"`
 		ClaimCode  string        `json:"claim_code" minLength:"1" maxLength:"64" example:"7K2M-9QXD-4HTB-0RNV-6PWE"`
@@ -120,12 +120,12 @@ func claimDevice(a *API, ctx context.Context, sc store.Scope, in *claimDeviceInp
 	return a.deviceAnswer(ctx, sc, d)
 }
 
-type devicePath struct {
-	projectPath
+type DevicePath struct {
+	ProjectPath
 	Device lh.DeviceID `path:"device" maxLength:"40"`
 }
 
-func getDevice(a *API, ctx context.Context, sc store.Scope, in *devicePath) (*one[Device], error) {
+func getDevice(a *API, ctx context.Context, sc store.Scope, in *DevicePath) (*one[Device], error) {
 	d, err := a.DB.Device(ctx, sc, in.Device)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func getDevice(a *API, ctx context.Context, sc store.Scope, in *devicePath) (*on
 }
 
 type changeDeviceInput struct {
-	devicePath
+	DevicePath
 	Body struct {
 		Name       *string        `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		LocationID *lh.LocationID `json:"location_id,omitempty" maxLength:"40" doc:"Empty takes it from its location"`
@@ -156,7 +156,7 @@ func changeDevice(a *API, ctx context.Context, sc store.Scope, in *changeDeviceI
 	return a.deviceAnswer(ctx, sc, d)
 }
 
-func revokeDevice(a *API, ctx context.Context, sc store.Scope, in *devicePath) (*one[Device], error) {
+func revokeDevice(a *API, ctx context.Context, sc store.Scope, in *DevicePath) (*one[Device], error) {
 	if err := a.Fleet.Revoke(ctx, sc, in.Device); err != nil {
 		return nil, err
 	}

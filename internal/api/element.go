@@ -28,7 +28,7 @@ func elementOf(e lh.Element) Element {
 }
 
 type listElementsInput struct {
-	projectPath
+	ProjectPath
 	DeviceID   lh.DeviceID   `query:"device_id" maxLength:"40"`
 	LocationID lh.LocationID `query:"location_id" maxLength:"40"`
 }
@@ -48,7 +48,7 @@ func listElements(a *API, ctx context.Context, sc store.Scope, in *listElementsI
 }
 
 type createElementInput struct {
-	projectPath
+	ProjectPath
 	Body struct {
 		Name       string        `json:"name" minLength:"1" maxLength:"200"`
 		LocationID lh.LocationID `json:"location_id,omitempty" maxLength:"40"`
@@ -68,18 +68,18 @@ func createElement(a *API, ctx context.Context, sc store.Scope, in *createElemen
 	return &one[Element]{elementOf(e)}, err
 }
 
-type elementPath struct {
-	projectPath
+type ElementPath struct {
+	ProjectPath
 	Element lh.ElementID `path:"element" maxLength:"40"`
 }
 
-func getElement(a *API, ctx context.Context, sc store.Scope, in *elementPath) (*one[Element], error) {
+func getElement(a *API, ctx context.Context, sc store.Scope, in *ElementPath) (*one[Element], error) {
 	e, err := a.DB.Element(ctx, sc, in.Element)
 	return &one[Element]{elementOf(e)}, err
 }
 
 type changeElementInput struct {
-	elementPath
+	ElementPath
 	Body struct {
 		Name     *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		Quantity *string `json:"quantity,omitempty" maxLength:"64"`
@@ -115,7 +115,7 @@ type Latest struct {
 }
 
 type latestInput struct {
-	projectPath
+	ProjectPath
 	DeviceID lh.DeviceID    `query:"device_id" maxLength:"40"`
 	Elements []lh.ElementID `query:"elements" maxItems:"1000" doc:"Ids, by commas; none is all"`
 }

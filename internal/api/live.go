@@ -17,7 +17,7 @@ import (
 )
 
 type liveInput struct {
-	projectPath
+	ProjectPath
 	DeviceID lh.DeviceID    `query:"device_id" maxLength:"40"`
 	Elements []lh.ElementID `query:"elements" maxItems:"1000" doc:"Ids, by commas; none is all"`
 }

@@ -28,7 +28,7 @@ func checkLocation(l lh.Location) error {
 	return checkZone(l.Zone)
 }
 
-func listLocations(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*list[Location], error) {
+func listLocations(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*list[Location], error) {
 	ls, err := a.DB.Locations(ctx, sc)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func listLocations(a *API, ctx context.Context, sc store.Scope, _ *projectPath) 
 }
 
 type createLocationInput struct {
-	projectPath
+	ProjectPath
 	Body struct {
 		Name      string  `json:"name" minLength:"1" maxLength:"200"`
 		Zone      string  `json:"zone,omitempty" maxLength:"64"`
@@ -60,18 +60,18 @@ func createLocation(a *API, ctx context.Context, sc store.Scope, in *createLocat
 	return &one[Location]{locationOf(l)}, err
 }
 
-type locationPath struct {
-	projectPath
+type LocationPath struct {
+	ProjectPath
 	Location lh.LocationID `path:"location" maxLength:"40"`
 }
 
-func getLocation(a *API, ctx context.Context, sc store.Scope, in *locationPath) (*one[Location], error) {
+func getLocation(a *API, ctx context.Context, sc store.Scope, in *LocationPath) (*one[Location], error) {
 	l, err := a.DB.Location(ctx, sc, in.Location)
 	return &one[Location]{locationOf(l)}, err
 }
 
 type changeLocationInput struct {
-	locationPath
+	LocationPath
 	Body struct {
 		Name      *string  `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		Zone      *string  `json:"zone,omitempty" maxLength:"64"`
@@ -95,6 +95,6 @@ func changeLocation(a *API, ctx context.Context, sc store.Scope, in *changeLocat
 	return &one[Location]{locationOf(l)}, a.DB.ChangeLocation(ctx, sc, l)
 }
 
-func deleteLocation(a *API, ctx context.Context, sc store.Scope, in *locationPath) (*struct{}, error) {
+func deleteLocation(a *API, ctx context.Context, sc store.Scope, in *LocationPath) (*struct{}, error) {
 	return nil, a.DB.DeleteLocation(ctx, sc, in.Location)
 }

@@ -71,7 +71,7 @@ func createProject(a *API, ctx context.Context, p access.Principal, in *createPr
 	return &one[Project]{projectOf(made, lh.RoleOwner)}, nil
 }
 
-func getProject(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*one[Project], error) {
+func getProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*one[Project], error) {
 	p, err := a.DB.Project(ctx, sc)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func getProject(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*o
 }
 
 type changeProjectInput struct {
-	projectPath
+	ProjectPath
 	Body struct {
 		Name *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		Zone *string `json:"zone,omitempty" maxLength:"64"`
@@ -130,7 +130,7 @@ func (a *API) memberOf(ctx context.Context, m lh.Member) (Member, error) {
 	return Member{m.User, u.Email, u.Name, m.Role, m.Locations}, nil
 }
 
-func listMembers(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*list[Member], error) {
+func listMembers(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*list[Member], error) {
 	ms, err := a.DB.Members(ctx, sc)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func listMembers(a *API, ctx context.Context, sc store.Scope, _ *projectPath) (*
 }
 
 type setMemberInput struct {
-	projectPath
+	ProjectPath
 	Body struct {
 		Email     string          `json:"email" maxLength:"254"`
 		Role      lh.Role         `json:"role" enum:"viewer,editor,administrator,owner"`
@@ -174,12 +174,12 @@ func setMember(a *API, ctx context.Context, sc store.Scope, in *setMemberInput) 
 	return &one[Member]{out}, err
 }
 
-type memberPath struct {
-	projectPath
+type MemberPath struct {
+	ProjectPath
 	User lh.UserID `path:"user" maxLength:"40"`
 }
 
-func removeMember(a *API, ctx context.Context, sc store.Scope, in *memberPath) (*struct{}, error) {
+func removeMember(a *API, ctx context.Context, sc store.Scope, in *MemberPath) (*struct{}, error) {
 	return nil, a.DB.RemoveMember(ctx, sc, in.User)
 }
 
@@ -196,7 +196,7 @@ type AuditEvent struct {
 }
 
 type auditInput struct {
-	projectPath
+	ProjectPath
 	After int64 `query:"after" minimum:"0" doc:"Number after which to begin"`
 	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 }

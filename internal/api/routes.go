@@ -60,12 +60,13 @@ type route struct {
 	register         func(a *API)
 }
 
-// projectPath is the part of an input that names the project; inputs of inProject embed it.
-type projectPath struct {
+// ProjectPath is the part of an input that names the project; inputs of inProject embed it. It and its siblings are
+// exported, since huma passes over fields of unexported types, embedded ones too.
+type ProjectPath struct {
 	Project lh.ProjectID `path:"project" maxLength:"40" doc:"Project id" example:"prj_0123456789abcdef"`
 }
 
-func (p projectPath) projectID() lh.ProjectID { return p.Project }
+func (p ProjectPath) projectID() lh.ProjectID { return p.Project }
 
 type inAProject interface{ projectID() lh.ProjectID }
 

@@ -28,7 +28,7 @@ const (
 )
 
 type seriesInput struct {
-	projectPath
+	ProjectPath
 	Elements []lh.ElementID `query:"elements" required:"true" minItems:"1" maxItems:"50" doc:"Ids, by commas"`
 	From     lh.Millis      `query:"from" required:"true" minimum:"-62135596800000" maximum:"253402300800000" doc:"First instant, included"`
 	To       lh.Millis      `query:"to" required:"true" minimum:"-62135596800000" maximum:"253402300800000" doc:"Last instant, excluded"`

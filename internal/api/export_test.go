@@ -1,0 +1,19 @@
+package api
+
+import lh "github.com/loggerhead-cloud/loggerhead"
+
+// Route is one operation, for tests of them all.
+type Route struct {
+	Method, Path, ID string
+	Public           bool
+	Permission       lh.Permission
+}
+
+// Routes lists every operation.
+func Routes() []Route {
+	var out []Route
+	for _, r := range routes {
+		out = append(out, Route{r.method, r.path, r.id, r.public, r.permission})
+	}
+	return out
+}
