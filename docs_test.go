@@ -1,6 +1,9 @@
 package loggerhead_test
 
 import (
+	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -221,6 +224,82 @@ func TestDocumentsNameWhatIsThere(t *testing.T) {
 		_, err := os.Stat(filepath.FromSlash(p))
 		return err == nil
 	}))
+}
+
+var (
+	example     = regexp.MustCompile("(?ms)^```hex$\n(.*?)^```$")
+	exampleFile = regexp.MustCompile("(?i)the file is\\s`([^`]+)`")
+	hexColumn   = regexp.MustCompile(`^(?:[0-9a-f]{2} {1,3})*[0-9a-f]{2}(?:$| {4,})`)
+)
+
+// exampleBytes returns what stands in front of the words in the lines of a page's example.
+func exampleBytes(page string) ([]byte, error) {
+	m := example.FindStringSubmatch(page)
+	if m == nil {
+		return nil, errors.New("there is no example in hex")
+	}
+	var out []byte
+	for line := range strings.Lines(m[1]) {
+		b, err := hex.DecodeString(strings.ReplaceAll(hexColumn.FindString(strings.TrimRight(line, "\n")), " ", ""))
+		if err != nil || len(b) == 0 {
+			return nil, fmt.Errorf("a line of the example has no bytes: %q", line)
+		}
+		out = append(out, b...)
+	}
+	return out, nil
+}
+
+// TestDocumentedBytes holds the examples of docs/format to the files they are of, which the decoders' own tests read.
+func TestDocumentedBytes(t *testing.T) {
+	n := 0
+	for p, text := range sourceFiles(t) {
+		m := exampleFile.FindStringSubmatch(text)
+		if !strings.HasPrefix(p, "docs/format/") || m == nil {
+			continue
+		}
+		n++
+		want, err := os.ReadFile(filepath.FromSlash(m[1]))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		got, err := exampleBytes(text)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s (%v):\n%x, the file has\n%x", p, err, got, want)
+		}
+	}
+	if n < 4 {
+		t.Errorf("%d pages have an example only", n)
+	}
+}
+
+var metric = regexp.MustCompile(`"(loggerhead_[a-z_]+)"`)
+
+// TestMetricsAreDocumented holds the list of metrics in the operator's page to those that are made.
+func TestMetricsAreDocumented(t *testing.T) {
+	files := sourceFiles(t)
+	page := files["docs/operations.md"]
+	made := map[string]bool{}
+	for p, text := range files {
+		if path.Ext(p) == ".go" && strings.HasPrefix(p, "internal/") && !strings.HasSuffix(p, "_test.go") {
+			for _, m := range metric.FindAllStringSubmatch(text, -1) {
+				made[m[1]] = true
+			}
+		}
+	}
+	if len(made) < 10 {
+		t.Fatalf("%d metrics were found", len(made))
+	}
+	for m := range made {
+		if !strings.Contains(page, "`"+m+"`") {
+			t.Errorf("docs/operations.md does not list the metric %s", m)
+		}
+	}
+	for _, m := range regexp.MustCompile("`(loggerhead_[a-z_]+)`").FindAllStringSubmatch(page, -1) {
+		if !made[m[1]] {
+			t.Errorf("docs/operations.md lists the metric %s, which nothing makes", m[1])
+		}
+	}
 }
 
 func TestDocumentRulesBite(t *testing.T) {
