@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -80,7 +81,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		if e := d.stop(); err == nil {
 			err = e
 		} else if e != nil { // a consequence of err
-			d.say("while stopping: %v", e)
+			d.say("while stopping: %s", strings.ReplaceAll(e.Error(), "\n", "; "))
 		}
 	}()
 	if err := d.up(ctx); err != nil {
@@ -99,7 +100,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		d.say("stopping")
 		return nil
 	}
-	return d.finish(ctx)
+	err = d.finish(ctx)
+	if err != nil && ctx.Err() != nil {
+		return lh.Errorf(lh.Unavailable, "the demo was interrupted while it read everything back; nothing was proven")
+	}
+	return err
 }
 
 // up brings everything up, step by step.
