@@ -249,3 +249,12 @@ func readBounded(path string, max int64) ([]byte, error) {
 	}
 	return b, err
 }
+
+// hostOf is the host name of an address that check has accepted.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
