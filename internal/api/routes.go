@@ -120,6 +120,9 @@ func (a *API) scope(ctx context.Context, project lh.ProjectID, perm lh.Permissio
 	if err != nil {
 		return sc, err
 	}
+	if !sc.Allows(perm) && sc.Role().Allows(perm) {
+		return store.Scope{}, lh.Errorf(lh.Forbidden, "your access is limited to some locations; somebody with the whole project must do this")
+	}
 	if !sc.Allows(perm) {
 		return store.Scope{}, lh.Errorf(lh.Forbidden, "your role in this project (%s) may not do this; it needs the permission %q", sc.Role(), perm)
 	}

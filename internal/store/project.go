@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -128,12 +129,25 @@ func (db *DB) Membership(ctx context.Context, u lh.UserID, p lh.ProjectID) (lh.M
 	return ms[0], nil
 }
 
-// Members returns the members of the scope's project.
+// Members returns the members of the scope's project. A limited scope sees those of its locations, and of their limits
+// only those locations.
 func (db *DB) Members(ctx context.Context, sc Scope) ([]lh.Member, error) {
 	if err := sc.need(lh.PermRead); err != nil {
 		return nil, err
 	}
-	return db.members(ctx, `SELECT project_id, user_id, role, locations FROM member WHERE project_id = $1 ORDER BY created, user_id`, sc.project)
+	ms, err := db.members(ctx, `SELECT project_id, user_id, role, locations FROM member WHERE project_id = $1 ORDER BY created, user_id`, sc.project)
+	if err != nil || !sc.Limited() {
+		return ms, err
+	}
+	var seen []lh.Member
+	for _, m := range ms {
+		whole := len(m.Locations) == 0
+		m.Locations = slices.DeleteFunc(m.Locations, func(l lh.LocationID) bool { return !sc.Sees(l) })
+		if whole || len(m.Locations) > 0 {
+			seen = append(seen, m)
+		}
+	}
+	return seen, nil
 }
 
 func (db *DB) members(ctx context.Context, query string, args ...any) ([]lh.Member, error) {
@@ -165,6 +179,10 @@ func (db *DB) SetMember(ctx context.Context, sc Scope, m lh.Member) error {
 	}
 	if !m.Role.Valid() {
 		return lh.Errorf(lh.Invalid, "there is no role %q; it is viewer, editor, administrator or owner", m.Role)
+	}
+	if m.Role == lh.RoleOwner && len(m.Locations) > 0 {
+		// The last owner of the whole could lock everybody out of the rest.
+		return lh.Errorf(lh.Invalid, "an owner is one of the whole project; limit another role to locations")
 	}
 	locations := make([]string, len(m.Locations))
 	for i, l := range m.Locations {

@@ -39,8 +39,15 @@ func (s Scope) Role() lh.Role { return s.role }
 // Actor returns who holds the scope, for the audit trail.
 func (s Scope) Actor() lh.Actor { return s.actor }
 
-// Allows reports whether the scope has the permission. The zero Scope has none.
-func (s Scope) Allows(p lh.Permission) bool { return s.project != "" && s.role.Allows(p) }
+// Allows reports whether the scope has the permission. The zero Scope has none. What concerns the whole project
+// (members, settings, the audit trail) a scope limited to some locations may not do, whatever its role: it could lift
+// its own limit.
+func (s Scope) Allows(p lh.Permission) bool {
+	if s.Limited() && (p == lh.PermAdminister || p == lh.PermDestroy) {
+		return false
+	}
+	return s.project != "" && s.role.Allows(p)
+}
 
 // Sees reports whether the scope reaches what stands at a location ("" is at none, which only an unlimited scope sees).
 func (s Scope) Sees(l lh.LocationID) bool {
@@ -56,6 +63,8 @@ func (s Scope) need(p lh.Permission) error {
 	switch {
 	case s.Allows(p):
 		return nil
+	case s.Limited() && s.role.Allows(p):
+		return lh.Errorf(lh.Forbidden, "your access is limited to some locations; somebody with the whole project must do this")
 	case s.Allows(lh.PermRead):
 		return lh.Errorf(lh.Forbidden, "your role in this project (%s) may not do this; it needs the permission %q", s.role, p)
 	default:
