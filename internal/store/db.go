@@ -14,10 +14,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -255,6 +258,29 @@ func (db *DB) q(s string) string {
 	return s
 }
 
+// args replaces what a text column cannot hold on PostgreSQL (NUL, and what is no UTF-8), and so names nothing that is
+// there, by something that names nothing either: an id that somebody made up is then not found, instead of an error.
+func (db *DB) args(args []any) []any {
+	if db.sqlite {
+		return args
+	}
+	var clean []any
+	for i, a := range args {
+		v := reflect.ValueOf(a)
+		if v.Kind() != reflect.String || utf8.ValidString(v.String()) && !strings.Contains(v.String(), "\x00") {
+			continue
+		}
+		if clean == nil {
+			clean = slices.Clone(args)
+		}
+		clean[i] = "\uFFFD"
+	}
+	if clean != nil {
+		return clean
+	}
+	return args
+}
+
 // queryer is what reads: a pool or a transaction.
 type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -263,7 +289,7 @@ type queryer interface {
 
 // each runs a query and hands every row's scan to fn.
 func (db *DB) each(ctx context.Context, on queryer, query string, args []any, fn func(scan func(...any) error) error) error {
-	rows, err := on.QueryContext(ctx, db.q(query), args...)
+	rows, err := on.QueryContext(ctx, db.q(query), db.args(args)...)
 	if err != nil {
 		return err
 	}
@@ -277,7 +303,7 @@ func (db *DB) each(ctx context.Context, on queryer, query string, args []any, fn
 }
 
 func (db *DB) row(ctx context.Context, on queryer, query string, args ...any) *sql.Row {
-	return on.QueryRowContext(ctx, db.q(query), args...)
+	return on.QueryRowContext(ctx, db.q(query), db.args(args)...)
 }
 
 // tx is a writing transaction. What it did is durable when update has returned nil.
@@ -288,7 +314,7 @@ type tx struct {
 }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	r, err := t.ExecContext(ctx, t.db.q(query), args...)
+	r, err := t.ExecContext(ctx, t.db.q(query), t.db.args(args)...)
 	if err != nil {
 		return 0, err
 	}

@@ -120,7 +120,7 @@ func (db *DB) ChangeLocation(ctx context.Context, sc Scope, l lh.Location) error
 		}, noLocation)
 }
 
-// DeleteLocation removes a location that has no devices. Conflict: it has some.
+// DeleteLocation removes a location that has no devices and no elements. Conflict: it has some.
 func (db *DB) DeleteLocation(ctx context.Context, sc Scope, id lh.LocationID) error {
 	if err := sc.need(lh.PermConfigure); err != nil {
 		return err
@@ -138,6 +138,13 @@ func (db *DB) DeleteLocation(ctx context.Context, sc Scope, id lh.LocationID) er
 		}
 		if devices > 0 {
 			return lh.Errorf(lh.Conflict, "the location has %d devices; move them first", devices)
+		}
+		var elements int
+		if err := t.db.row(ctx, t, `SELECT count(*) FROM element WHERE project_id = $1 AND location_id = $2`, sc.project, id).Scan(&elements); err != nil {
+			return err
+		}
+		if elements > 0 {
+			return lh.Errorf(lh.Conflict, "the location has %d elements, which no device feeds; it stays with them", elements)
 		}
 		n, err := t.exec(ctx, `DELETE FROM location WHERE project_id = $1 AND id = $2`, sc.project, id)
 		if err != nil {
