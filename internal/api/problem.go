@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -85,7 +86,7 @@ var useProblems = sync.OnceFunc(func() {
 			if h, ok := err.(huma.ErrorDetailer); ok {
 				e := h.ErrorDetail()
 				d = ProblemDetail{Message: e.Message, Location: e.Location}
-				if e.Location != "body.password" {
+				if !strings.HasPrefix(e.Location, "body") { // a body may hold a password or a claim code, anywhere
 					d.Value = e.Value
 				}
 			}

@@ -21,9 +21,9 @@ type Project struct {
 
 func projectOf(p lh.Project, r lh.Role) Project { return Project{p.ID, p.Name, p.Zone, r, p.Created} }
 
-// checkZone refuses a name that is no IANA time zone. "Local" is one to Go, and means nothing on a server.
+// checkZone refuses a name that is no IANA time zone. "" and "Local" are zones to Go, and mean nothing on a server.
 func checkZone(zone string) error {
-	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+	if _, err := time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
 		return lh.Errorf(lh.Invalid, "there is no time zone %q; use an IANA name such as Europe/Copenhagen, or UTC", zone)
 	}
 	return nil

@@ -20,9 +20,8 @@ import (
 
 // Bounds of one question for series.
 const (
-	maxSeriesElements = 50
-	// maxRawPoints is what one answer in memory (JSON, columns) holds; CSV streams without a bound.
-	maxRawPoints = 1_000_000
+	// maxPoints is what one answer in memory (JSON, columns) holds in all; CSV streams without a bound.
+	maxPoints = 1_000_000
 	// writeStall is how long a client may leave an answer unread before it is cut off.
 	writeStall = 30 * time.Second
 )
@@ -64,6 +63,12 @@ func getSeries(a *API, ctx context.Context, sc store.Scope, in *seriesInput) (*s
 	if in.To < in.From {
 		return nil, lh.Errorf(lh.Invalid, "query.to: lies before from")
 	}
+	if in.Points == 1 {
+		return nil, lh.Errorf(lh.Invalid, "query.points: a bucket has two points; ask for 2 or more, or 0 for all")
+	}
+	if in.Format != "csv" && in.Points*len(in.Elements) > maxPoints {
+		return nil, lh.Errorf(lh.Invalid, "query.points: %d elements of %d points pass the %d of one answer; ask for fewer, or format=csv, which has no bound", len(in.Elements), in.Points, maxPoints)
+	}
 	elements := make([]lh.Element, len(in.Elements))
 	for i, id := range in.Elements {
 		var err error
@@ -78,7 +83,7 @@ func getSeries(a *API, ctx context.Context, sc store.Scope, in *seriesInput) (*s
 	total := 0
 	for i, e := range elements {
 		var err error
-		if reduced[i], err = a.reduce(ctx, sc, e, in, maxRawPoints-total); err != nil {
+		if reduced[i], err = a.reduce(ctx, sc, e, in, maxPoints-total); err != nil {
 			return nil, err
 		}
 		total += len(reduced[i].Samples)
@@ -111,7 +116,7 @@ func (a *API) reduce(ctx context.Context, sc store.Scope, e lh.Element, in *seri
 			return series.Reduced{}, err
 		}
 		if n++; n > most {
-			return series.Reduced{}, lh.Errorf(lh.Exhausted, "more than %d samples in one answer; ask for fewer points, a shorter range, or format=csv, which has no bound", maxRawPoints)
+			return series.Reduced{}, lh.Errorf(lh.Exhausted, "more than %d samples in one answer; ask for fewer points, a shorter range, or format=csv, which has no bound", maxPoints)
 		}
 	}
 	return a.Series.Reduce(ctx, sc, e, in.From, in.To, 0)
