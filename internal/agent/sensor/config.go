@@ -43,7 +43,7 @@ type Channel struct {
 	// succeeding_mean or counter.
 	Meaning lh.Meaning `yaml:"meaning,omitempty"`
 
-	// The value is what was read × scale + offset; no scale is 1.
+	// The value is what was read × scale + offset [1, 0].
 	Scale  *float64 `yaml:"scale,omitempty"`
 	Offset float64  `yaml:"offset,omitempty"`
 }
@@ -66,12 +66,12 @@ type Simulator struct {
 	// The first sample brings the records of this long before it, up to 31 days, as of a logger that was out of reach.
 	History time.Duration `yaml:"history,omitempty"`
 
-	// Time between those records [1m, or the interval when that is longer].
+	// Time between those records [the interval]; there are at most 100000.
 	HistoryInterval time.Duration `yaml:"history_interval,omitempty"`
 }
 
-// CSV replays a file of readings with their own times, once: one instant per sample. The file must be complete, have a
-// header line, and at most 64 MiB.
+// CSV replays a file of readings with their own times, once: one instant per sample. Rows of one instant stand together.
+// The file must be complete, have a header line, and at most 64 MiB; it must not change.
 type CSV struct {
 	// The file.
 	File string `yaml:"file"`
@@ -110,10 +110,14 @@ type CSV struct {
 	Flag  string             `yaml:"flag,omitempty"`
 	Flags map[string]lh.Flag `yaml:"flags,omitempty"`
 
-	// Words that mean that there is no value, besides an empty field and NAN.
-	Null []string `yaml:"null,omitempty"`
+	// The time that is expected between readings of the file, e.g. 24h; charts show a greater distance as a gap [unknown].
+	Every time.Duration `yaml:"every,omitempty"`
 
-	// How much faster than it happened the file is replayed; 0 is one instant per sample, whatever its time.
+	// Words that mean that there is no value, besides an empty field and NAN.
+	Absent []string `yaml:"absent,omitempty"`
+
+	// How much faster than it happened the file is replayed, counted from the start of the agent [0: one instant per
+	// sample, whatever its time].
 	Speed float64 `yaml:"speed,omitempty"`
 
 	// The channels; rows of others are left out.
@@ -137,7 +141,7 @@ type Command struct {
 	Timeout time.Duration `yaml:"timeout,omitempty"`
 
 	// Words that mean that there is no value, besides nothing and NAN.
-	Null []string `yaml:"null,omitempty"`
+	Absent []string `yaml:"absent,omitempty"`
 
 	// One channel without a match takes one number; channels with one take the number of their line.
 	Channels []MatchChannel `yaml:"channels"`
@@ -149,7 +153,7 @@ type File struct {
 	Path string `yaml:"path"`
 
 	// Words that mean that there is no value, besides nothing and NAN.
-	Null []string `yaml:"null,omitempty"`
+	Absent []string `yaml:"absent,omitempty"`
 
 	Channel `yaml:",inline"`
 }
@@ -192,7 +196,7 @@ type Register struct {
 	Words string `yaml:"words,omitempty"`
 
 	// Numbers, as read, that mean that there is no value, e.g. -9999.
-	Null []float64 `yaml:"null,omitempty"`
+	Absent []float64 `yaml:"absent,omitempty"`
 
 	Channel `yaml:",inline"`
 }
