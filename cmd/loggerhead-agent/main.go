@@ -1,4 +1,4 @@
-// loggerhead-agent is the program of a datalogger: it samples, keeps and uploads. See docs/agent.md.
+// Command loggerhead-agent is the program of a datalogger: it samples, keeps and uploads. See docs/agent.md.
 package main
 
 import (

@@ -17,10 +17,11 @@ const minWait = 100 * time.Millisecond
 
 // next counts a failure and returns a wait of minWait to min(max, base·2^failures).
 func (b *backoff) next() time.Duration {
-	top := b.max
-	if b.failures < 30 && b.base<<b.failures < b.max {
-		top = b.base << b.failures
+	top := b.base
+	for i := 0; i < b.failures && top < b.max; i++ {
+		top *= 2
 	}
+	top = min(top, b.max)
 	b.failures++
 	return max(minWait, rand.N(top+1))
 }

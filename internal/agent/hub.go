@@ -42,6 +42,8 @@ type hub struct {
 	transport *http.Transport
 	clock     *clock
 	version   string
+	askTime   time.Duration
+	batchTime time.Duration
 }
 
 // newHub makes a client that shows the certificate that certificate gives, if any.
@@ -55,10 +57,10 @@ func newHub(c *Config, roots []*x509.Certificate, k *clock, dial Dial, version s
 	if err != nil {
 		return nil, err
 	}
-	h := &hub{base: strings.TrimSuffix(c.Hub.HTTPS, "/"), clock: k, version: version}
+	h := &hub{base: strings.TrimSuffix(c.Hub.HTTPS, "/"), clock: k, version: version, askTime: askTime, batchTime: batchTime}
 	h.transport = &http.Transport{
 		DialContext: dial, TLSClientConfig: conf, TLSHandshakeTimeout: dialTime, ForceAttemptHTTP2: true,
-		DisableCompression: true, MaxIdleConns: 1, MaxConnsPerHost: 2, IdleConnTimeout: 90 * time.Second,
+		DisableCompression: true, MaxIdleConns: 1, IdleConnTimeout: 90 * time.Second,
 		MaxResponseHeaderBytes: 32 << 10,
 		// A dead link is found by asking, not by waiting for TCP to give up.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 15 * time.Second},
@@ -173,7 +175,7 @@ func printable(s string) string {
 
 // batch uploads a batch of records first to last. The acknowledged position it returns lies within them.
 func (h *hub) batch(ctx context.Context, payload []byte, first, last uint32) (through uint32, err error) {
-	ctx, cancel := context.WithTimeout(ctx, batchTime)
+	ctx, cancel := context.WithTimeout(ctx, h.batchTime)
 	defer cancel()
 	b, cert, err := h.ask(ctx, "/v1/batch", wire.ContentBatch, payload, maxAnswer, nil)
 	if err != nil {
@@ -195,7 +197,7 @@ func (h *hub) batch(ctx context.Context, payload []byte, first, last uint32) (th
 
 // manifest tells what this device is; the hub answers with who it is.
 func (h *hub) manifest(ctx context.Context, m []byte) (wire.Welcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, h.askTime)
 	defer cancel()
 	var w wire.Welcome
 	b, cert, err := h.ask(ctx, "/v1/manifest", wire.ContentJSON, m, maxAnswer, nil)
@@ -220,7 +222,7 @@ func (h *hub) reenroll(ctx context.Context, csr []byte) ([]*x509.Certificate, er
 }
 
 func (h *hub) est(ctx context.Context, path string, csr []byte, edit func(*http.Request)) ([]*x509.Certificate, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, h.askTime)
 	defer cancel()
 	b, _, err := h.ask(ctx, path, "application/pkcs10", pki.EncodeEST(csr), maxESTReply, edit)
 	if err != nil {

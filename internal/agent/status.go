@@ -140,7 +140,9 @@ func PrintStatus(w io.Writer, c Config, asJSON bool) error {
 
 func (s *Status) text() []byte {
 	var b bytes.Buffer
-	line := func(key, format string, args ...any) { fmt.Fprintf(&b, "%-12s %s\n", key, fmt.Sprintf(format, args...)) }
+	line := func(key, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", key, fmt.Sprintf(format, args...))
+	}
 	at := func(t lh.Millis) string {
 		if t == 0 {
 			return "never"
