@@ -1,0 +1,56 @@
+// Counters (rain, energy): a running total is shown as how much it grew in each step of the calendar.
+
+import { floorStep, nextStep, type Step } from './zone';
+import type { Trace } from './plot';
+
+export interface Increases {
+  /** Starts of the steps that have samples, ascending. */
+  starts: number[];
+  /** End of each step. */
+  ends: number[];
+  amounts: number[];
+  /** A gap touches the step: some of the amount may belong to another one. */
+  incomplete: boolean[];
+  total: number;
+  complete: boolean;
+}
+
+const maxSteps = 5000;
+
+/**
+ * Sums the increases of a counter by steps of the zone's calendar, in [from, to]. A drop is a reset: the counter began
+ * again at 0. A mean of a counter has no meaning, and neither has an increase before the first sample.
+ */
+export function increases(t: Trace, zone: string, from: number, to: number, step: Step): Increases {
+  const out: Increases = { starts: [], ends: [], amounts: [], incomplete: [], total: 0, complete: true };
+  let gap = 0;
+  for (let i = 0; i < t.times.length; i++) {
+    const x = t.times[i]!;
+    if (x < from) continue;
+    if (x > to) break;
+    while (gap < t.gaps.length && t.gaps[gap]![1] < x) gap++;
+    const acrossGap = gap < t.gaps.length && t.gaps[gap]![1] === x;
+    let k = out.starts.length - 1;
+    if (k < 0 || x >= out.ends[k]!) {
+      if (out.starts.length >= maxSteps) return { ...out, complete: false };
+      const start = floorStep(zone, x, step);
+      out.starts.push(start);
+      out.ends.push(nextStep(zone, start, step));
+      out.amounts.push(0);
+      out.incomplete.push(false);
+      k++;
+    }
+    if (i === 0) continue;
+    const before = t.values[i - 1]!;
+    const grown = t.values[i]! >= before ? t.values[i]! - before : t.values[i]!;
+    // What a counter gained before the range does not count, but for the part of the first step.
+    if (t.times[i - 1]! < from && t.times[i - 1]! < out.starts[k]!) continue;
+    out.amounts[k]! += grown;
+    out.total += grown;
+    if (acrossGap) {
+      out.incomplete[k] = true;
+      out.complete = false;
+    }
+  }
+  return out;
+}
