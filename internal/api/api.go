@@ -92,7 +92,11 @@ func New(c Config) *API {
 	if err != nil {
 		panic(err) // constant options
 	}
-	apiHandler := http.NewCrossOriginProtection().Handler(a.authenticated(mux))
+	foreign := http.NewCrossOriginProtection()
+	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		newProblem(lh.Forbidden, http.StatusForbidden, "a page of another site may not do this").write(w)
+	}))
+	apiHandler := foreign.Handler(a.authenticated(mux))
 	root := http.NewServeMux()
 	root.Handle("/api/", compress(apiHandler))
 	root.Handle("/", newWebApp(c.Web))

@@ -9,7 +9,9 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
@@ -19,7 +21,7 @@ import (
 type webApp struct{ files map[string]webFile }
 
 type webFile struct {
-	kind, etag  string
+	kind, hash  string
 	plain, gzip []byte
 	forever     bool // its name changes with its content
 }
@@ -38,7 +40,7 @@ func newWebApp(files fs.FS) *webApp {
 			return err
 		}
 		sum := sha256.Sum256(b)
-		f := webFile{kind: mime.TypeByExtension(path.Ext(p)), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, plain: b,
+		f := webFile{kind: mime.TypeByExtension(path.Ext(p)), hash: hex.EncodeToString(sum[:8]), plain: b,
 			forever: strings.HasPrefix(p, "assets/")}
 		switch path.Ext(p) { // the machine's own table may lack or bend these
 		case ".js":
@@ -51,6 +53,11 @@ func newWebApp(files fs.FS) *webApp {
 			f.kind = "image/svg+xml"
 		case ".webmanifest":
 			f.kind = "application/manifest+json"
+		case ".woff2":
+			f.kind = "font/woff2"
+		}
+		if f.kind == "" {
+			f.kind = "application/octet-stream"
 		}
 		if strings.HasPrefix(f.kind, "text/") || f.kind == "image/svg+xml" {
 			var z bytes.Buffer
@@ -77,6 +84,7 @@ func newWebApp(files fs.FS) *webApp {
 
 func (app *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
 		newProblem(lh.Invalid, http.StatusMethodNotAllowed, "only GET reads the web app; the API is under /api/v1").write(w)
 		return
 	}
@@ -90,23 +98,32 @@ func (app *webApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
-	h.Set("ETag", f.etag)
 	h.Set("Vary", "Accept-Encoding")
 	if f.forever {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	} else {
 		h.Set("Cache-Control", "no-cache")
 	}
-	if r.Header.Get("If-None-Match") == f.etag {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	body := f.plain
-	if f.gzip != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	// Each encoding is a representation of its own, with an ETag of its own.
+	body, etag := f.plain, `"`+f.hash+`"`
+	if f.gzip != nil && takesGzip(r) {
 		h.Set("Content-Encoding", "gzip")
-		body = f.gzip
+		body, etag = f.gzip, `"`+f.hash+`-gzip"`
 	}
-	if r.Method == http.MethodGet {
-		w.Write(body) // the asker has gone if it fails
+	h.Set("ETag", etag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// takesGzip reports whether the asker takes gzip: it is named, and not with a weight of nothing.
+func takesGzip(r *http.Request) bool {
+	for given := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, weight, _ := strings.Cut(given, ";")
+		if strings.TrimSpace(name) != "gzip" {
+			continue
+		}
+		q, weighed := strings.CutPrefix(strings.TrimSpace(weight), "q=")
+		v, err := strconv.ParseFloat(q, 64)
+		return !weighed || err == nil && v > 0
 	}
+	return false
 }
