@@ -36,6 +36,7 @@ func exporter(t *testing.T, lines ...string) *demo {
 }
 
 func TestCheckElement(t *testing.T) {
+	t.Parallel()
 	line := func(ms int64, v string) string {
 		return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") + ",elm_x," + v + ",1"
 	}
@@ -85,6 +86,7 @@ func TestCheckElement(t *testing.T) {
 // TestTamperedLogsFail runs a real demo and then makes the dataloggers' logs say what the hub does not have. Each time
 // the check must find it; between, it must be content.
 func TestTamperedLogsFail(t *testing.T) {
+	t.Parallel()
 	var out output
 	o := options(t, &out)
 	o.Duration = 2 * time.Second

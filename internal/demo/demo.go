@@ -255,7 +255,7 @@ func (d *demo) welcome() {
 	fmt.Fprintf(d.o.Out, "\n%s is at  %s\n(The certificate is under the demo's own root, %s; the browser asks once.)\n\n",
 		app, d.hub.url, filepath.Join(d.o.Data, hubDir, rootFile))
 	for _, l := range d.logins {
-		fmt.Fprintf(d.o.Out, "  %-7s %s  %s\n", l.role, l.email, l.password)
+		fmt.Fprintf(d.o.Out, "  %-7s %-20s %s\n", l.role, l.email, l.password)
 	}
 	fmt.Fprintf(d.o.Out, "\nThe API's description is at %s/api/docs. Logs are in %s.\n", d.hub.url, filepath.Join(d.o.Data, logsDir))
 	if d.o.Duration > 0 {

@@ -116,6 +116,7 @@ func numbers(t *testing.T, out string) (stored, acked int) {
 
 // TestDemoTwice runs a demo, then another on the same folder, which goes on from what is there.
 func TestDemoTwice(t *testing.T) {
+	t.Parallel()
 	var out output
 	o := options(t, &out)
 	o.Duration = 4 * time.Second
@@ -171,6 +172,7 @@ func TestDemoTwice(t *testing.T) {
 
 // TestLostFiles: what a second run needs may be gone; it makes it anew.
 func TestLostFiles(t *testing.T) {
+	t.Parallel()
 	var out output
 	o := options(t, &out)
 	o.Duration = time.Second
@@ -201,6 +203,7 @@ func TestLostFiles(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	var out output
 	o := options(t, &out)
 	o.Duration = time.Second
@@ -305,6 +308,7 @@ func exitStatus(err error) int {
 
 // TestProgram is the demo as people run it: until Ctrl-C, killed, with a datalogger killed, and interrupted early.
 func TestProgram(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "demo")
 	c, out := start(t, data)
 	until(t, "up", func() bool { return strings.Contains(out.String(), "Stop it with Ctrl-C") })
@@ -374,6 +378,7 @@ func TestProgram(t *testing.T) {
 
 // TestInterruptedWhileReadingBack: the check is not skipped silently.
 func TestInterruptedWhileReadingBack(t *testing.T) {
+	t.Parallel()
 	var out output
 	o := options(t, &out)
 	o.Duration = time.Second
