@@ -225,7 +225,7 @@ func TestGoDependencies(t *testing.T) {
 }
 
 // webs are the folders with npm packages.
-var webs = []string{"web", "e2e"}
+var webs = []string{"web", "e2e/web"}
 
 func TestWebDependencies(t *testing.T) {
 	rows := dependencies(t, "## Web")
