@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -25,6 +26,34 @@ func (a *API) OpenAPI() ([]byte, error) {
 	}
 	out.WriteByte('\n')
 	return out.Bytes(), nil
+}
+
+// streamed describes the answers that are written as they are made, which no output type describes.
+func (a *API) streamed(id string) map[string]*huma.Response {
+	schema := func(v any) *huma.Schema {
+		t := reflect.TypeOf(v)
+		return a.huma.OpenAPI().Components.Schemas.Schema(t, true, t.Name())
+	}
+	text := func(doc string) *huma.MediaType {
+		return &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Description: doc}}
+	}
+	ok := func(content map[string]*huma.MediaType) map[string]*huma.Response {
+		return map[string]*huma.Response{"200": {Description: "OK", Content: content}}
+	}
+	switch id {
+	case "get-series":
+		return ok(map[string]*huma.MediaType{
+			"application/json": {Schema: schema(Series{})},
+			"text/csv":         text("With format=csv: time, element_id, value, flag; one sample a line, element by element. A stream that breaks off is not the whole."),
+			columnsType:        text("With format=columns: the same as binary columns, little endian."),
+		})
+	case "stream-live":
+		schema(LiveSample{})
+		schema(LiveDevice{})
+		return ok(map[string]*huma.MediaType{"text/event-stream": text("Events: “sample” with a LiveSample as data, “device” with a LiveDevice when its state changes, " +
+			"“resync” when samples were left out: read them again.")})
+	}
+	return nil
 }
 
 func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {

@@ -22,16 +22,16 @@ type liveInput struct {
 	Elements []lh.ElementID `query:"elements" maxItems:"1000" doc:"Ids, by commas; none is all"`
 }
 
-// liveSample is the data of a sample event.
-type liveSample struct {
+// LiveSample is the data of a sample event.
+type LiveSample struct {
 	ElementID lh.ElementID `json:"element_id"`
 	Time      lh.Millis    `json:"time"`
 	Value     float64      `json:"value"`
 	Flag      lh.Flag      `json:"flag"`
 }
 
-// liveDevice is the data of a device event.
-type liveDevice struct {
+// LiveDevice is the data of a device event.
+type LiveDevice struct {
 	ID       lh.DeviceID `json:"id"`
 	Online   bool        `json:"online"`
 	LastSeen lh.Millis   `json:"last_seen"`
@@ -61,7 +61,7 @@ func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*hu
 		defer func() { <-a.streams }()
 		r, w := humago.Unwrap(c)
 		s := &liveStream{api: a, scope: sc, principal: p, in: in, wanted: wanted, w: w, ctl: http.NewResponseController(w),
-			devices: map[lh.DeviceID]liveDevice{}}
+			devices: map[lh.DeviceID]LiveDevice{}}
 		if err := s.run(r.Context()); err != nil && r.Context().Err() == nil && lh.CodeOf(err) == lh.Internal {
 			a.Log.ErrorContext(r.Context(), "live stream ended", "project", sc.Project(), "err", err)
 		}
@@ -96,7 +96,7 @@ type liveStream struct {
 	wanted    map[lh.ElementID]bool
 	w         http.ResponseWriter
 	ctl       *http.ResponseController
-	devices   map[lh.DeviceID]liveDevice
+	devices   map[lh.DeviceID]LiveDevice
 }
 
 func (s *liveStream) run(ctx context.Context) error {
@@ -131,7 +131,7 @@ func (s *liveStream) run(ctx context.Context) error {
 			}
 			for _, l := range e.Samples {
 				if err == nil && s.wanted[l.Element] {
-					err = s.event("sample", liveSample{l.Element, l.Sample.Time, l.Sample.Value, l.Sample.Flag})
+					err = s.event("sample", LiveSample{l.Element, l.Sample.Time, l.Sample.Value, l.Sample.Flag})
 				}
 			}
 		case <-ping.C:
@@ -177,7 +177,7 @@ func (s *liveStream) sendDevices(ctx context.Context) error {
 		if s.in.DeviceID != "" && d.ID != s.in.DeviceID {
 			continue
 		}
-		state := liveDevice{d.ID, d.Online(now) && d.State == lh.DeviceEnrolled, d.LastSeen}
+		state := LiveDevice{d.ID, d.Online(now) && d.State == lh.DeviceEnrolled, d.LastSeen}
 		if s.devices[d.ID] == state {
 			continue
 		}

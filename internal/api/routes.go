@@ -154,6 +154,7 @@ func request(ctx context.Context) (*http.Request, http.ResponseWriter) {
 
 // register adds an operation to huma, with our errors and metrics.
 func register[I, O any](a *API, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
+	op.Responses = a.streamed(op.OperationID)
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(c)
 		next(huma.WithValue(c, requestKey{}, [2]any{r, w}))
