@@ -49,7 +49,7 @@ func (i initCommand) Run(ctx context.Context, p program) error {
 }
 
 type configPath struct {
-	Config string `short:"c" help:"The hub's configuration file." default:"loggerhead.yaml" type:"path" var:"LOGGERHEAD_CONFIG"`
+	Config string `short:"c" help:"The hub's configuration file ($$LOGGERHEAD_CONFIG)." default:"loggerhead.yaml" type:"path" var:"LOGGERHEAD_CONFIG"`
 }
 
 // load reads the configuration. What is wrong with it is the operator's to change, so it is Invalid or NotFound.
