@@ -6,11 +6,10 @@ import (
 	"sync"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
-	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
-// bufferSizes are what upload buffers come in; the greatest holds every batch and shows one byte more.
-var bufferSizes = [...]int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, wire.MaxBatchBytes + 1}
+// bufferSizes are what upload buffers come in; the greatest holds every packet and every body, and one byte more.
+var bufferSizes = [...]int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, maxPacket}
 
 // buffers lends memory for uploads, so that a stream of them makes no garbage and an idle connection holds none.
 type buffers struct {
@@ -29,6 +28,16 @@ func (b *buffers) get(n int) *[]byte {
 		}
 	}
 	return nil // not reached: the last size takes all
+}
+
+// size is how much memory get lends for n bytes.
+func (b *buffers) size(n int) int {
+	for _, size := range bufferSizes {
+		if n <= size {
+			return size
+		}
+	}
+	return bufferSizes[len(bufferSizes)-1]
 }
 
 func (b *buffers) put(p *[]byte) {

@@ -63,6 +63,7 @@ func (l *Limits) fill() {
 	or(&l.Handshake, 15*time.Second)
 	or(&l.KeepAlive, 20*time.Minute)
 	or(&l.Accept, 30*time.Second)
+	l.UploadBytes = max(l.UploadBytes, 2*maxPacket) // less would never let the greatest in
 }
 
 func or[T int | int64 | time.Duration](v *T, standard T) {
@@ -87,11 +88,13 @@ type Gateway struct {
 	// ctx is what work for MQTT sessions runs under; it ends when a shutdown runs out of time.
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // goroutines: the watch, sessions, their uploads
+	// newcomers is what connections are met under until they have proven who they are; it ends when a shutdown begins.
+	newcomers context.Context
+	turnAway  context.CancelFunc
+	wg        sync.WaitGroup // goroutines: the watch, sessions, their uploads
 
-	door     admission
-	live     registry      // who is connected
-	stopping chan struct{} // closed when a shutdown begins
+	door admission
+	live registry // who is connected
 }
 
 // New returns a Gateway. It starts nothing.
@@ -108,7 +111,7 @@ func New(c Config) *Gateway {
 	g.budget = semaphore.NewWeighted(c.Limits.UploadBytes)
 	g.enrolling = make(chan struct{}, maxEnrolling)
 	g.door.limits = c.Limits
-	g.stopping = make(chan struct{})
+	g.newcomers, g.turnAway = context.WithCancel(context.Background())
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.routes()
 	return g

@@ -92,9 +92,9 @@ func (g *Gateway) body(r *http.Request, limit int, media ...string) (body []byte
 	if err != nil || !known {
 		return nil, done, lh.Errorf(lh.Invalid, "Content-Type is not %s", join(media))
 	}
-	weight := min(r.ContentLength, int64(limit))
-	if weight < 0 {
-		weight = int64(limit)
+	weight := int64(g.buffers.size(limit + 1))
+	if r.ContentLength >= 0 && r.ContentLength < int64(limit) {
+		weight = int64(g.buffers.size(int(r.ContentLength) + 1))
 	}
 	if err := g.reserve(r.Context(), weight); err != nil {
 		return nil, done, err

@@ -109,6 +109,7 @@ func (g *Gateway) enterHTTP(ctx context.Context, d access.Device, key [32]byte, 
 			h.ended = true
 			hangUp(h.conn)
 		}
+		l.kill = func() { hangUp(h.conn) }
 		h.live = l
 		p.https = append(p.https, l)
 		r.all[l] = struct{}{}

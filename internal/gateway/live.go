@@ -18,8 +18,10 @@ const (
 	endExpired  ending = "expired"  // its certificate has run out meanwhile
 	endReplaced ending = "replaced" // the same device came again
 	endStopping ending = "stopping" // the hub stops
-	endIdle     ending = "idle"     // silent for longer than agreed
+	endIdle     ending = "idle"     // silent, or slow to take its answers, for longer than agreed
 	endProtocol ending = "protocol" // the device broke the protocol
+	endRefused  ending = "refused"  // an upload was refused, and MQTT 3.1.1 has no other way to say so
+	endBusy     ending = "busy"     // the hub has no room for an upload
 )
 
 // live is one connection of a device that has proven who it is.
@@ -30,6 +32,8 @@ type live struct {
 	// end closes the connection, within a moment and without waiting for the peer. It may be called more than once and
 	// with the registry's lock held.
 	end     func(ending)
+	kill    func()    // closes the connection as it is
+	session bool      // of MQTT
 	checked time.Time // the registry's own: when its device was last identified by the watch; monotonic
 }
 

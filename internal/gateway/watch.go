@@ -32,7 +32,7 @@ func (g *Gateway) watch() {
 	failed := false
 	for {
 		select {
-		case <-g.stopping:
+		case <-g.newcomers.Done():
 			return
 		case <-t.C:
 		}
