@@ -531,6 +531,27 @@ export interface components {
              */
             unit: string;
         };
+        ElementSeries: {
+            /**
+             * Format: int64
+             * @description Samples in the range
+             */
+            count: number;
+            element_id: string;
+            /** @description QARTOD: 1 good, 2 not evaluated, 3 suspect, 4 bad, 9 missing */
+            flags: number[];
+            /** @description Where more than 2.5 expected intervals lie between two samples: the times of the samples before and after */
+            gaps: (number[] | null)[];
+            /**
+             * Format: int64
+             * @description Expected time between samples; 0 is unknown
+             */
+            interval_ms: number;
+            /** @description Points are the least and greatest of buckets, not all samples */
+            reduced: boolean;
+            times: number[];
+            values: number[];
+        };
         Latest: {
             element_id: string;
             /**
@@ -568,6 +589,21 @@ export interface components {
         };
         ListProjectBody: {
             items: components["schemas"]["Project"][];
+        };
+        LiveDevice: {
+            id: string;
+            /** Format: int64 */
+            last_seen: number;
+            online: boolean;
+        };
+        LiveSample: {
+            element_id: string;
+            /** Format: int32 */
+            flag: number;
+            /** Format: int64 */
+            time: number;
+            /** Format: double */
+            value: number;
         };
         Location: {
             /** Format: int64 */
@@ -658,6 +694,13 @@ export interface components {
             unit: string;
             /** Format: double */
             value: number;
+        };
+        Series: {
+            /** Format: int64 */
+            from: number;
+            series: components["schemas"]["ElementSeries"][];
+            /** Format: int64 */
+            to: number;
         };
         Session: {
             /** Format: int64 */
@@ -1227,7 +1270,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/event-stream": string;
+                };
             };
             /** @description Error */
             default: {
@@ -1535,7 +1580,11 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Series"];
+                    "application/vnd.loggerhead.columns": string;
+                    "text/csv": string;
+                };
             };
             /** @description Error */
             default: {

@@ -11,6 +11,8 @@ import { stepFor, tickLabels, ticks, type Step } from './zone';
 export interface Line {
   trace: Trace | undefined;
   color: string;
+  /** Dashes tell lines of one colour apart. */
+  dash: number[];
   digits: number;
 }
 
@@ -53,11 +55,6 @@ export class Drawing {
 
   size(width: number, height: number): void {
     this.#u.setSize({ width, height });
-  }
-
-  /** Draws anew in the colours that now hold. */
-  redraw(): void {
-    this.#u.redraw(false, true);
   }
 
   update(scene: Scene): void {
@@ -107,7 +104,7 @@ export class Drawing {
         {
           stroke: css('--dim'),
           font,
-          size: 40,
+          size: 38,
           gap: 4,
           grid: { stroke: css('--grid'), width: 1 },
           ticks: { stroke: css('--line'), width: 1, size: 4 },
@@ -131,7 +128,7 @@ export class Drawing {
           },
         },
       ],
-      series: [{}, ...scene.lines.map((l, i) => (scene.counter ? this.#barSeries(l) : this.#lineSeries(l, i)))],
+      series: [{}, ...scene.lines.map((l, i) => (scene.counter ? this.#barSeries() : this.#lineSeries(l, i)))],
       cursor: {
         sync: { key: 'device', setSeries: false, scales: ['x', null] },
         drag: { x: true, y: false, setScale: false, dist: 5 },
@@ -162,17 +159,22 @@ export class Drawing {
 
   #lineSeries(l: Line, i: number): uPlot.Series {
     return {
-      stroke: l.color,
+      stroke: () => this.#color(i),
       width: 1.5,
+      dash: l.dash,
       spanGaps: false,
-      points: { show: false, size: 5, fill: l.color, filter: (u) => this.#dots(u, i) },
+      points: { show: false, size: 5, width: 1, stroke: () => this.#color(i), fill: () => this.#color(i), filter: (u) => this.#dots(u, i) },
     };
   }
 
-  #barSeries(l: Line): uPlot.Series {
+  #color(i: number): string {
+    return this.#scene.lines[i]?.color ?? '';
+  }
+
+  #barSeries(): uPlot.Series {
     return {
-      stroke: l.color,
-      fill: l.color + 'b0',
+      stroke: () => this.#color(0),
+      fill: () => this.#color(0) + 'b0',
       width: 0,
       points: { show: false },
       paths: (u, _, first, last) => this.#barPaths(u, first, last),
@@ -278,5 +280,9 @@ function barStep(t: Trace, from: number, to: number): Step {
 
 /** Digits after the point that tell neighbouring ticks apart. */
 function decimals(increment: number): number {
-  return increment > 0 ? Math.min(Math.max(0, -Math.floor(Math.log10(increment) + 1e-9)), 12) : 0;
+  for (let d = 0; d < 12; d++) {
+    const n = increment * 10 ** d;
+    if (Math.abs(n - Math.round(n)) < 1e-6 * n) return d;
+  }
+  return 12;
 }
