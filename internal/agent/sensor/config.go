@@ -176,7 +176,8 @@ type Modbus struct {
 	Parity   string `yaml:"parity,omitempty"`
 	StopBits uint   `yaml:"stop_bits,omitempty"`
 
-	// What is read, in this order.
+	// What is read, in this order. A device on a serial line that leaves a request unanswered is not asked further in that
+	// sample.
 	Registers []Register `yaml:"registers"`
 }
 

@@ -23,6 +23,7 @@ import (
 type modbusSensor struct {
 	c        *Modbus
 	unit     uint8
+	serial   bool
 	config   modbus.ClientConfiguration
 	client   *modbus.ModbusClient // nil while not connected
 	channels []wire.ManifestChannel
@@ -94,6 +95,7 @@ func (s *modbusSensor) line() error {
 		case c.Baud > 4000000:
 			return lh.Errorf(lh.Invalid, "baud: it is at most 4000000, not %d", c.Baud)
 		}
+		s.serial = true
 		s.config.Speed, s.config.DataBits, s.config.Parity, s.config.StopBits = c.Baud, c.DataBits, p, c.StopBits
 		return nil
 	}
@@ -172,7 +174,7 @@ const maxSilent = 2
 func (s *modbusSensor) Sample(ctx context.Context, now time.Time) ([]Record, error) {
 	var out []Reading
 	var errs []error
-	silent := 0
+	silent, answered := 0, false
 	for i := range s.c.Registers {
 		r := &s.c.Registers[i]
 		if err := ctx.Err(); err != nil {
@@ -187,13 +189,13 @@ func (s *modbusSensor) Sample(ctx context.Context, now time.Time) ([]Record, err
 		if err != nil {
 			errs = append(errs, fmt.Errorf("channel %q at %s: %w", r.Key, s.c.URL, err))
 			if exception(err) {
-				silent = 0
-			} else if silent++; silent == maxSilent {
+				silent, answered = 0, true
+			} else if silent++; silent == maxSilent || s.serial && errors.Is(err, modbus.ErrRequestTimedOut) {
 				break
 			}
 			continue
 		}
-		silent = 0
+		silent, answered = 0, true
 		if math.IsNaN(v) || math.IsInf(v, 0) || slices.Contains(r.Absent, v) {
 			continue
 		}
@@ -203,10 +205,20 @@ func (s *modbusSensor) Sample(ctx context.Context, now time.Time) ([]Record, err
 			errs = append(errs, lh.Errorf(lh.Invalid, "channel %q: the value is not finite", r.Key))
 		}
 	}
+	if !answered {
+		errs = append(errs, s.Close()) // a line that was pulled out can seem to be a silent one
+	}
 	if len(out) == 0 {
 		return nil, errors.Join(errs...)
 	}
 	return []Record{{Time: lh.MillisOf(now), Readings: out}}, errors.Join(errs...)
+}
+
+// noise reports whether an error says that bytes on the line were spoilt. The library then waits for what still comes,
+// and throws it away.
+func noise(err error) bool {
+	return slices.ContainsFunc([]error{modbus.ErrBadCRC, modbus.ErrShortFrame, modbus.ErrProtocolError},
+		func(e error) bool { return errors.Is(err, e) })
 }
 
 // exception reports whether the device answered, but not with a value: then the connection is good.
@@ -216,7 +228,10 @@ func exception(err error) bool {
 		modbus.ErrGWPathUnavailable, modbus.ErrGWTargetFailedToRespond}, func(e error) bool { return errors.Is(err, e) })
 }
 
-// read reads one register value, raw. After an error of the line there is no connection any more.
+// read reads one register value, raw. After an error there is no connection any more: an answer that comes late must not
+// be taken for the next one. On a serial line nothing tells them apart, so that after a timeout the rest of the sample is
+// given up, and opening anew throws away what came meanwhile. Through noise a line stays open, since some devices begin
+// anew when it is opened.
 func (s *modbusSensor) read(r *Register) (float64, error) {
 	kind := modbus.HOLDING_REGISTER
 	if r.Kind == "input" {
@@ -228,7 +243,7 @@ func (s *modbusSensor) read(r *Register) (float64, error) {
 		err = modbus.ErrProtocolError
 	}
 	if err != nil {
-		if !exception(err) {
+		if !exception(err) && !(s.serial && noise(err)) {
 			if c := s.Close(); c != nil {
 				err = errors.Join(err, c)
 			}

@@ -81,7 +81,7 @@ func (s *simulator) Sample(ctx context.Context, now time.Time) ([]Record, error)
 			// Whole steps, so that a station that is started again has its history at the same instants.
 			at := now.Add(-s.history).Truncate(s.step)
 			s.started = at
-			for ; at.Before(now); at = at.Add(s.step) {
+			for ; lh.MillisOf(at) < lh.MillisOf(now); at = at.Add(s.step) {
 				out = s.record(out, at, s.step)
 			}
 		}
