@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// chartStep: somebody opens a year of minutes on a screen of 1,000 pixels.
+func chartStep(ctx context.Context, in *installation, h *hub, z spineSizes) error {
+	b := in.b
+	d, channels := in.devices[z.senders], station()[:3]
+	const batches = 20
+	records := z.days * 24 * 60 / batches
+	first := minutesAgo(batches * records)
+	senders, err := in.senders(ctx, h, []*device{d}, channels, first, batches, records)
+	defer closeAll(senders)
+	if err != nil {
+		return err
+	}
+	if _, err := sendAll(ctx, senders); err != nil {
+		return err
+	}
+	if err := h.folded(ctx); err != nil {
+		return err
+	}
+	if err := in.stored(ctx, h, []*device{d}, channels, first, batches*records); err != nil {
+		return err
+	}
+	c, err := in.client(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	elements, err := c.Elements(ctx, in.project, string(d.id))
+	if err != nil {
+		return err
+	}
+	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: in.pool}, ForceAttemptHTTP2: true}
+	defer t.CloseIdleConnections()
+	web := &http.Client{Transport: t, Timeout: 30 * time.Second}
+	// 1,000 buckets with the least and the greatest of each: what a line chart of 1,000 pixels can show.
+	query := url.Values{"elements": {elements[0].ID}, "from": {strconv.FormatInt(int64(first), 10)}, "points": {"2000"}, "format": {"columns"},
+		"to": {strconv.FormatInt(int64(first)+int64(batches*records)*60_000, 10)}}
+	address := "https://" + h.people + "/api/v1/projects/" + in.project + "/series?" + query.Encode()
+	finish := h.profile(ctx, "chart")
+	var warm []time.Duration
+	size := 0
+	for i := range 45 {
+		start := time.Now()
+		if size, err = in.chart(ctx, web, address); err != nil {
+			return err
+		}
+		if i >= 5 {
+			warm = append(warm, time.Since(start))
+		}
+	}
+	median := quantile(warm, 0.5)
+	b.say("a chart of %d samples: %d bytes; fastest %s, median %s, 90 %% %s", batches*records, size,
+		quantile(warm, 0).Round(10*time.Microsecond), median.Round(10*time.Microsecond), quantile(warm, 0.9).Round(10*time.Microsecond))
+	b.metric("chart_year_to_1000px_ms", float64(median.Microseconds())/1000, "ms")
+	finish()
+	return nil
+}
+
+// chart asks for one chart and returns its size in bytes.
+func (in *installation) chart(ctx context.Context, web *http.Client, address string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, "GET", address, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+in.token)
+	resp, err := web.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return 0, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	if len(body) < 17*1000 || string(body[:4]) != "LHC1" {
+		return 0, errors.New("the answer is not the columns of a chart")
+	}
+	return len(body), nil
+}
