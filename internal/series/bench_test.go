@@ -1,0 +1,109 @@
+package series_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/series"
+	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
+	"github.com/loggerhead-cloud/loggerhead/internal/wire"
+)
+
+// BenchmarkBacklog is 64 devices that upload their backlogs at once, until everything is folded. One op is one upload
+// of 1,000 records of six channels. It reports samples and processor time, since a shared machine's clock says little.
+func BenchmarkBacklog(b *testing.B) {
+	const devices, records = 64, 1000
+	channels := []string{"level", "temperature", "conductivity", "rain", "humidity", "battery"}
+	db := storetest.Open(b, storetest.SQLite(b))
+	sc := storetest.Project(b, db)
+	loggers := make([]*logger, devices)
+	for i := range loggers {
+		loggers[i] = newLogger(b, db, sc, channels...)
+	}
+	uploads := make([]series.Upload, b.N)
+	for i := range uploads {
+		l := loggers[i%devices]
+		r := rand.New(rand.NewPCG(uint64(i), 1))
+		rs := make([]wire.Record, records)
+		for k := range rs {
+			x := float64(i/devices*records + k)
+			rs[k] = record(lh.DayStart(20000)+lh.Millis(x)*60_000, math.Round(1200+300*math.Sin(x/500)+r.NormFloat64()*2)/1000,
+				math.Round(900-200*math.Cos(x/229)+r.NormFloat64()*3)/100, math.Round(4200+r.NormFloat64()*8)/10, math.Round(x/50)/5,
+				math.Round(780+150*math.Cos(x/229)+r.NormFloat64()*4)/10, math.Round(1290+r.NormFloat64())/100)
+		}
+		uploads[i] = l.upload(b, l.seq, rs...)
+		l.seq += records
+	}
+	e, _ := start(b, db, series.Options{FoldAge: 10 * time.Second})
+	b.ReportAllocs()
+	b.ResetTimer()
+	used := cpuSeconds(b)
+	var wg sync.WaitGroup
+	for d := range devices {
+		wg.Go(func() {
+			for i := d; i < len(uploads); i += devices {
+				if err := e.Append(ctx, uploads[i]); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	acked := b.Elapsed().Seconds()
+	if err := e.FoldNow(ctx); err != nil {
+		b.Fatal(err)
+	}
+	samples := float64(b.N * records * len(channels))
+	b.ReportMetric(samples/acked, "samples/s-acked")
+	b.ReportMetric(samples/b.Elapsed().Seconds(), "samples/s-folded")
+	b.ReportMetric((cpuSeconds(b)-used)/samples*1e6, "cpu-s/M")
+}
+
+// BenchmarkLive is 200 devices that each send one record of six channels at a time and wait for its commit. One op is
+// one record.
+func BenchmarkLive(b *testing.B) {
+	const devices = 200
+	db := storetest.Open(b, storetest.SQLite(b))
+	sc := storetest.Project(b, db)
+	loggers := make([]*logger, devices)
+	for i := range loggers {
+		loggers[i] = newLogger(b, db, sc, "level", "temperature", "conductivity", "rain", "humidity", "battery")
+	}
+	e, _ := start(b, db, series.Options{FoldAge: 10 * time.Second})
+	b.ReportAllocs()
+	b.ResetTimer()
+	used := cpuSeconds(b)
+	var wg sync.WaitGroup
+	for d, l := range loggers {
+		wg.Go(func() {
+			for i := d; i < b.N; i += devices {
+				u := l.upload(b, l.seq, record(lh.DayStart(20000)+lh.Millis(i/devices)*60_000, 1.234, 8.31, 420.5, 12.2, 78.1, 12.91))
+				l.seq++
+				if err := e.Append(ctx, u); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	acked := b.Elapsed().Seconds()
+	if err := e.FoldNow(ctx); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/acked, "uploads/s")
+	b.ReportMetric((cpuSeconds(b)-used)/float64(b.N)*1e6, "cpu-µs/op")
+}
+
+// cpuSeconds is the processor time the process has used.
+func cpuSeconds(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
