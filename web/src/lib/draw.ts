@@ -90,6 +90,8 @@ export class Drawing {
     const css = (name: string) => () => style.getPropertyValue(name); // live
     const font = '12px system-ui, sans-serif';
     let step: Step = { ms: 1 };
+    // The other charts of the page shade the same selection; only the one under the pointer tells of it.
+    let mine = false;
     return {
       width,
       height,
@@ -135,6 +137,12 @@ export class Drawing {
         points: { show: !scene.counter, size: 7 },
         y: false,
         bind: {
+          mouseup: (_u, _target, handle) => (e) => {
+            mine = true;
+            handle(e);
+            mine = false;
+            return null;
+          },
           dblclick: () => () => {
             on.out();
             return null;
@@ -149,7 +157,7 @@ export class Drawing {
             const from = u.posToVal(u.select.left, 'x');
             const to = u.posToVal(u.select.left + u.select.width, 'x');
             u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-            on.select(from, to);
+            if (mine) on.select(from, to);
           },
         ],
         draw: [(u) => this.#drawMarks(u, css('--warn')(), css('--bad')())],
@@ -271,7 +279,7 @@ export class Drawing {
   }
 }
 
-const nothing: Trace = { id: '', intervalMs: 0, reduced: false, count: 0, times: [], values: [], flags: [], gaps: [] };
+const nothing: Trace = { id: '', intervalMs: 0, reduced: false, count: 0, through: -Infinity, times: [], values: [], flags: [], gaps: [] };
 
 /** The step of a counter's bars: at most 60 of them, none shorter than the counter is read. */
 function barStep(t: Trace, from: number, to: number): Step {

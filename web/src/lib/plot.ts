@@ -15,6 +15,8 @@ export interface Trace {
   intervalMs: number;
   reduced: boolean;
   count: number;
+  /** The newest sample the hub has counted in; a reduced trace may not show it. */
+  through: number;
   times: number[];
   values: number[];
   flags: number[];
@@ -22,10 +24,11 @@ export interface Trace {
   gaps: [number, number][];
 }
 
-export function traceOf(c: Columns): Trace {
+/** newest is the time of the newest sample that the answer covers, where that is known: of a reduced answer it is no point. */
+export function traceOf(c: Columns, newest = -Infinity): Trace {
   const gaps: [number, number][] = [];
   for (let i = 0; i + 1 < c.gaps.length; i += 2) gaps.push([c.gaps[i]!, c.gaps[i + 1]!]);
-  return { id: c.id, intervalMs: c.intervalMs, reduced: c.reduced, count: c.count, times: [...c.times], values: [...c.values], flags: [...c.flags], gaps };
+  return { id: c.id, intervalMs: c.intervalMs, reduced: c.reduced, count: c.count, through: Math.max(newest, c.times[c.times.length - 1] ?? -Infinity), times: [...c.times], values: [...c.values], flags: [...c.flags], gaps };
 }
 
 /** A distance beyond so many expected intervals is a gap, as the hub counts. */
@@ -44,8 +47,9 @@ export function extend(t: Trace, s: Sample): 'added' | 'gap' | 'late' {
     t.flags[n - 1] = s.flag;
     return 'added';
   }
-  const gap = n > 0 && t.intervalMs > 0 && s.time - last > gapFactor * t.intervalMs;
-  if (gap) t.gaps.push([last, s.time]);
+  const gap = t.intervalMs > 0 && t.through > -Infinity && s.time - t.through > gapFactor * t.intervalMs;
+  if (gap) t.gaps.push([t.through, s.time]);
+  t.through = Math.max(t.through, s.time);
   t.times.push(s.time);
   t.values.push(s.value);
   t.flags.push(s.flag);

@@ -81,7 +81,11 @@ export class SeriesState {
         columns = await readSeries({ ...question, from: good.from, to: good.to + 1 }, abort.signal);
         if (abort.signal.aborted) return;
       }
-      const traces = new Map(columns.map((c) => [c.id, traceOf(c)]));
+      const newest = (id: string): number => {
+        const t = project.latest.get(id)?.time ?? -Infinity;
+        return q.range.kind !== 'fixed' || t < to ? t : -Infinity;
+      };
+      const traces = new Map(columns.map((c) => [c.id, traceOf(c, newest(c.id))]));
       // What came in while the answer was on its way. Late ones among them are in it, or in the next.
       for (const s of project.since(started)) {
         const t = traces.get(s.element_id);

@@ -55,7 +55,7 @@ export class Sparks {
         of(old.map((o) => o.id), Math.min(...old.map((o) => o.time - 200 * o.interval)), Math.max(...old.map((o) => o.time)) + 1),
       ]);
       if (this.#abort.signal.aborted) return;
-      const traces = new Map(answers.flat().map((c) => [c.id, traceOf(c)]));
+      const traces = new Map(answers.flat().map((c) => [c.id, traceOf(c, project.latest.get(c.id)?.time)]));
       for (const s of project.since(started)) {
         const t = traces.get(s.element_id);
         if (t) extend(t, s);
