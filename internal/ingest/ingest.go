@@ -122,7 +122,13 @@ func (i *Ingest) accept(ctx context.Context, sc store.Scope, id lh.DeviceID, pay
 	ack := wire.Ack{AckedThrough: b.Last(), Time: received}
 	d := i.device(id)
 	if len(b.Records) == 0 {
-		return ack, 0, i.touch(ctx, sc, id, d, received, b, 0)
+		see := d.see(received, b, 0)
+		if see == nil {
+			return ack, 0, nil
+		}
+		err := i.o.DB.TouchDevice(ctx, sc, id, see.DeviceSeen)
+		i.saw(ctx, sc, id, d, see, err)
+		return ack, 0, err
 	}
 	u := series.Upload{Scope: sc, Device: id, Received: received, Batch: b, Raw: payload,
 		NotBefore: earliest, NotAfter: received + lh.Millis(ahead.Milliseconds())}
@@ -144,18 +150,26 @@ func (i *Ingest) accept(ctx context.Context, sc store.Scope, id lh.DeviceID, pay
 			suspects += int64(len(b.Records[k].Values))
 		}
 	}
-	if err := i.o.Append(ctx, u); err != nil {
+	// What the upload tells of its device goes to disk with it, in the same commit.
+	see := d.see(received, b, suspects)
+	if see != nil {
+		u.Seen = &see.DeviceSeen
+	}
+	err = i.o.Append(ctx, u)
+	i.saw(ctx, sc, id, d, see, err)
+	if err != nil {
 		return ack, 0, err
 	}
-	// From here on the samples are safe; what fails now is logged and does not take back the acknowledgement.
+	if see == nil {
+		d.mu.Lock()
+		d.suspects += suspects
+		d.mu.Unlock()
+	}
 	if i.feed.listening(sc.Project()) {
 		i.feed.publish(eventOf(sc.Project(), &u))
 	}
 	if suspects > 0 {
 		i.suspects.Add(float64(suspects))
-	}
-	if err := i.touch(ctx, sc, id, d, received, b, suspects); err != nil {
-		i.o.Log.WarnContext(ctx, "device could not be recorded as seen", "device", id, "err", err)
 	}
 	return ack, b.Samples(), nil
 }
@@ -224,31 +238,48 @@ func (i *Ingest) rank(ctx context.Context, sc store.Scope, id lh.DeviceID, d *de
 	return d.epoch, b.First, nil
 }
 
-// touch records that the device was heard of and what its clock shows: at once when that changed, else now and then.
-func (i *Ingest) touch(ctx context.Context, sc store.Scope, id lh.DeviceID, d *device, received lh.Millis, b *wire.Batch, suspects int64) error {
+// sighting is a contact with a device on its way into the database.
+type sighting struct {
+	store.DeviceSeen
+	earlier int64 // of ClockSuspect, what earlier uploads brought
+	moved   bool  // the device's clock is not where it was
+}
+
+// see notes that the device was heard of and returns what is to be recorded of it: at once when its clock changed,
+// else now and then, nil in between. Whoever gets a sighting tells [Ingest.saw] what became of it.
+func (d *device) see(received lh.Millis, b *wire.Batch, suspects int64) *sighting {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.suspects += suspects
-	offset := d.offset
-	if b.Sent != 0 {
-		offset = int64(b.Sent - received)
-	}
+	offset := int64(b.Sent - received)
 	moved := b.Sent != 0 && (!d.known || max(offset-d.offset, d.offset-offset) > clockMoved.Milliseconds())
 	if !moved && received-d.touched < lh.Millis(touchEvery.Milliseconds()) && received >= d.touched {
 		return nil
 	}
-	seen := store.DeviceSeen{At: received, ClockSuspect: d.suspects}
+	s := &sighting{DeviceSeen: store.DeviceSeen{At: received, ClockSuspect: d.suspects + suspects}, earlier: d.suspects, moved: moved}
+	d.suspects, d.touched = 0, received
 	if b.Sent != 0 {
-		seen.ClockOffset = &offset
+		s.ClockOffset = &offset
+		d.offset, d.known = offset, true
 	}
-	if err := i.o.DB.TouchDevice(ctx, sc, id, seen); err != nil {
-		return err
+	return s
+}
+
+// saw ends a sighting: it is on record, or err says why not; then the next contact tells all of it.
+func (i *Ingest) saw(ctx context.Context, sc store.Scope, id lh.DeviceID, d *device, s *sighting, err error) {
+	if s == nil {
+		return
 	}
-	if wrong := max(offset, -offset) > clockWrong.Milliseconds(); moved && wrong {
-		i.o.Log.WarnContext(ctx, "a device's clock is wrong; its samples are flagged", "device", id, "project", sc.Project(), "offset", time.Duration(offset)*time.Millisecond)
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.suspects += s.earlier
+		d.touched, d.known = 0, false
+		return
 	}
-	d.suspects, d.touched, d.offset, d.known = 0, received, offset, d.known || b.Sent != 0
-	return nil
+	if s.moved && max(*s.ClockOffset, -*s.ClockOffset) > clockWrong.Milliseconds() {
+		i.o.Log.WarnContext(ctx, "a device's clock is wrong; its samples are flagged", "device", id, "project", sc.Project(),
+			"offset", time.Duration(*s.ClockOffset)*time.Millisecond)
+	}
 }
 
 // Event is what the feed tells of one upload.

@@ -136,7 +136,7 @@ func (e *Engine) Append(ctx context.Context, u Upload) error {
 		return later("many samples wait to be folded")
 	}
 	p := &pending{done: make(chan error, 1), row: store.JournalAppend{Scope: u.Scope, Device: u.Device, Received: u.Received,
-		Samples: u.Batch.Samples(), Body: encodeJournal(&u), Latest: u.latest()}}
+		Samples: u.Batch.Samples(), Body: encodeJournal(&u), Latest: u.latest(), Seen: u.Seen}}
 	size := int64(len(p.row.Body))
 	if e.queued.Add(size) > e.o.QueueBytes {
 		e.queued.Add(-size)

@@ -22,8 +22,10 @@ type Upload struct {
 	// Samples outside NotBefore..NotAfter have an impossible time: they are stored with the flag suspect, or worse if
 	// they have it, and one after NotAfter never becomes the latest.
 	NotBefore, NotAfter lh.Millis
-	Raw                 []byte      // the batch as received
-	Batch               *wire.Batch // the same, decoded; Append does not keep it
+	// Seen is what the upload told of its device, recorded with it; nil is nothing new.
+	Seen  *store.DeviceSeen
+	Raw   []byte      // the batch as received
+	Batch *wire.Batch // the same, decoded; Append does not keep it
 }
 
 // A journal row's body is what is needed to read the upload again, then the upload as received;

@@ -197,15 +197,26 @@ type DeviceSeen struct {
 	ClockSuspect int64     // samples with an impossible time since the last call; added up
 }
 
-// TouchDevice records that a device was heard of, by its own scope. Time never goes back.
+// touchDevice records that a device was heard of. Time never goes back.
+const touchDevice = `UPDATE device SET last_seen = CASE WHEN last_seen < $3 THEN $3 ELSE last_seen END,
+	clock_offset = coalesce($4, clock_offset), clock_suspect = clock_suspect + $5 WHERE project_id = $1 AND id = $2`
+
+// args are those of touchDevice.
+func (s *DeviceSeen) args(p lh.ProjectID, id lh.DeviceID) []any {
+	args := []any{string(p), string(id), int64(s.At), nil, s.ClockSuspect}
+	if s.ClockOffset != nil {
+		args[3] = *s.ClockOffset
+	}
+	return args
+}
+
+// TouchDevice records that a device was heard of, by its own scope.
 func (db *DB) TouchDevice(ctx context.Context, sc Scope, id lh.DeviceID, s DeviceSeen) error {
 	if !sc.ownDevice(id) {
 		return noDevice()
 	}
 	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, `UPDATE device SET last_seen = CASE WHEN last_seen < $3 THEN $3 ELSE last_seen END,
-			clock_offset = coalesce($4, clock_offset), clock_suspect = clock_suspect + $5
-			WHERE project_id = $1 AND id = $2`, sc.project, id, s.At, s.ClockOffset, s.ClockSuspect)
+		n, err := t.exec(ctx, touchDevice, s.args(sc.project, id)...)
 		if err == nil && n == 0 {
 			return noDevice()
 		}

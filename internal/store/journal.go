@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -31,6 +32,7 @@ type JournalAppend struct {
 	Samples  int
 	Body     []byte // plain; sealed here
 	Latest   []lh.Latest
+	Seen     *DeviceSeen // recorded with it; nil is nothing new
 }
 
 // latestBody is the sealed part of a latest row: value bits, flag.
@@ -47,6 +49,7 @@ func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
 		e lh.ElementID
 	}
 	journal := make([][]any, 0, len(rows))
+	var seen [][]any
 	newest := map[latestKey]lh.Latest{}
 	for _, r := range rows {
 		if !r.Scope.ownDevice(r.Device) {
@@ -64,6 +67,9 @@ func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
 			return err
 		}
 		journal = append(journal, []any{string(r.Scope.project), string(r.Device), id[:], int64(r.Received), int64(r.Samples), int64(len(body)), body})
+		if r.Seen != nil {
+			seen = append(seen, r.Seen.args(r.Scope.project, r.Device))
+		}
 		for _, l := range r.Latest {
 			key := latestKey{r.Scope.project, l.Element}
 			old, ok := newest[key]
@@ -78,10 +84,10 @@ func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
 	}
 	// One order for everybody, so that two replicas never wait for each other's rows.
 	slices.SortFunc(keys, func(a, b latestKey) int {
-		if c := strings.Compare(string(a.p), string(b.p)); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.e), string(b.e))
+		return cmp.Or(strings.Compare(string(a.p), string(b.p)), strings.Compare(string(a.e), string(b.e)))
+	})
+	slices.SortStableFunc(seen, func(a, b []any) int {
+		return cmp.Or(strings.Compare(a[0].(string), b[0].(string)), strings.Compare(a[1].(string), b[1].(string)))
 	})
 	latest := make([][]any, 0, len(keys))
 	for _, key := range keys {
@@ -99,6 +105,11 @@ func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
 	err := db.update(ctx, func(t *tx) error {
 		if err := t.insert(ctx, `INSERT INTO journal (project_id, device_id, id, received, samples, size, body) VALUES `, journal, ``); err != nil {
 			return err
+		}
+		for _, s := range seen {
+			if _, err := t.exec(ctx, touchDevice, s...); err != nil {
+				return err
+			}
 		}
 		return t.insert(ctx, `INSERT INTO latest (project_id, element_id, time, rank, received, body) VALUES `, latest,
 			` ON CONFLICT (project_id, element_id) DO UPDATE SET time = excluded.time, rank = excluded.rank,
