@@ -26,7 +26,7 @@ type replay struct {
 	ahead []Record
 	done  int64
 	fault error // of the rows of ahead
-	given bool
+	given bool  // there is something in ahead
 
 	next  *instant // read, but its time has not come
 	ended bool
@@ -140,7 +140,7 @@ func (r *replay) Sample(ctx context.Context, now time.Time) ([]Record, error) {
 		}
 		rec, err := r.record(r.next)
 		faults = append(faults, err)
-		done, r.next, r.given = r.next.end, nil, true
+		done, r.next = r.next.end, nil
 		if len(rec.Readings) > 0 {
 			r.ahead = append(r.ahead, rec)
 		}
@@ -149,8 +149,11 @@ func (r *replay) Sample(ctx context.Context, now time.Time) ([]Record, error) {
 		}
 	}
 	r.done = done
-	r.fault = errors.Join(faults...)
-	return r.ahead, r.fault
+	err := errors.Join(faults...)
+	if len(r.ahead) > 0 {
+		r.given, r.fault = true, err
+	} // else there is nothing to make durable first
+	return r.ahead, err
 }
 
 // due reports whether the time of an instant has come.
