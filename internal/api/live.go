@@ -163,14 +163,25 @@ func (s *liveStream) mayStill(ctx context.Context) error {
 	return nil
 }
 
-// sendDevices tells each device whose state changed since it was last told, and notices elements that came or went.
+// sendDevices tells each device whose state changed since it was last told, and notices elements that came or went; the
+// reader of one that came is told to read again.
 func (s *liveStream) sendDevices(ctx context.Context) error {
 	ds, err := s.api.DB.Devices(ctx, s.scope)
 	if err != nil {
 		return err
 	}
-	if s.wanted, err = s.api.wantedElements(ctx, s.scope, s.in); err != nil {
+	wanted, err := s.api.wantedElements(ctx, s.scope, s.in)
+	if err != nil {
 		return err
+	}
+	grown := false
+	for id := range wanted {
+		grown = grown || !s.wanted[id]
+	}
+	if s.wanted = wanted; grown { // what an element told before this look was left out
+		if err := s.event("resync", struct{}{}); err != nil {
+			return err
+		}
 	}
 	now := lh.MillisOf(s.api.Now())
 	for _, d := range ds {
