@@ -55,6 +55,9 @@ func (s passwordSource) read(p program) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if first == "" {
+		return "", lh.Errorf(lh.Invalid, "no password was given")
+	}
 	second, err := ask("Again: ")
 	if err == nil && first != second {
 		err = lh.Errorf(lh.Invalid, "the two passwords differ")
