@@ -22,7 +22,7 @@ import (
 
 const (
 	statusEvery = 30 * time.Second
-	statusLook  = 5 * time.Second // how often a change of health is looked for
+	statusLook  = 1 * time.Second // how often a change of health is looked for
 	lastSample  = 5 * time.Second // for samples under way when the program is told to stop
 	lastUpload  = 2 * time.Second
 )
@@ -35,6 +35,8 @@ type Options struct {
 	Now     func() time.Time // nil is time.Now
 	Dial    Dial             // nil is the network
 	Synced  func() bool      // nil asks the kernel whether something keeps its clock right
+
+	refusedWait time.Duration // shorter in tests
 }
 
 func (o *Options) fill() {
@@ -46,6 +48,9 @@ func (o *Options) fill() {
 	}
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: dialTime}).DialContext
+	}
+	if o.refusedWait == 0 {
+		o.refusedWait = refusedWait
 	}
 	if o.Synced == nil {
 		o.Synced = kernelSynced
@@ -125,9 +130,9 @@ func (a *Agent) connect(roots []*x509.Certificate, manifest []byte) error {
 			back: backoff{base: firstWait, max: c.Upload.MaxBackoff}}
 	}
 	a.uplink = &uplink{cfg: c, hub: h, live: a.live, id: a.id, clock: k, log: o.Log, samples: a.samples, manifest: manifest, now: o.Now,
-		trial:   func(p *pki.KeyPair) (*hub, error) { return newHub(c, roots, k, o.Dial, o.Version, certificate(p)) },
+		as:      func(p *pki.KeyPair) (*hub, error) { return newHub(c, roots, k, o.Dial, o.Version, certificate(p)) },
 		maxRecs: c.Upload.MaxRecords, maxBytes: min(firstBytes, c.Upload.MaxKiB<<10),
-		again: backoff{base: firstWait, max: c.Upload.MaxBackoff}, refused: backoff{base: refusedWait, max: max(refusedMax, c.Upload.MaxBackoff)},
+		again: backoff{base: firstWait, max: c.Upload.MaxBackoff}, refused: backoff{base: o.refusedWait, max: min(30*o.refusedWait, refusedMax)},
 		renewals: backoff{base: renewWait, max: renewMax}}
 	return nil
 }
@@ -262,12 +267,12 @@ func Enrol(ctx context.Context, o Options) (id lh.DeviceID, err error) {
 		return "", err
 	}
 	k := openClock(c.Data, o.Now, o.Synced, o.Log)
-	h, err := newHub(c, roots, k, o.Dial, o.Version, i.live.Client)
+	as := func(p *pki.KeyPair) (*hub, error) { return newHub(c, roots, k, o.Dial, o.Version, certificate(p)) }
+	h, err := as(nil)
 	if err != nil {
 		return "", err
 	}
-	defer h.close()
-	u := &uplink{cfg: c, hub: h, id: i, clock: k, log: o.Log, mayNot: true} // a code that was not used yet is used
+	u := &uplink{cfg: c, hub: h, as: as, id: i, clock: k, log: o.Log, mayNot: true} // a code that was not used yet is used
 	if err := u.enrol(ctx); err != nil {
 		if r, ok := errors.AsType[*refusal](err); ok && r.code != "" {
 			err = lh.Hide(r.code, err, "%s", r.message)

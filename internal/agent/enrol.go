@@ -44,7 +44,12 @@ func (u *uplink) enrol(ctx context.Context) error {
 	default: // the hub may change its mind about the certificate
 		return nil
 	}
-	p, err := enrol(ctx, u.hub, u.id, u.cfg.Serial, code)
+	h, err := u.as(nil) // a certificate that is expired or revoked would not be let in
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	p, err := enrol(ctx, h, u.id, u.cfg.Serial, code)
 	if err != nil {
 		return err
 	}
@@ -154,7 +159,7 @@ func (u *uplink) reenrol(ctx context.Context) (*pki.KeyPair, error) {
 
 // tryOut makes the renewed pair the identity once the hub has welcomed it.
 func (u *uplink) tryOut(ctx context.Context, p *pki.KeyPair) error {
-	h, err := u.trial(p)
+	h, err := u.as(p)
 	if err != nil {
 		return err
 	}

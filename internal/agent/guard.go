@@ -96,11 +96,11 @@ func readFrame(r *bufio.Reader) ([]byte, error) {
 			break
 		}
 		if shift == 21 {
-			return nil, fmt.Errorf("mqtt: a packet's length has more than four bytes")
+			return nil, fmt.Errorf("a packet's length has more than four bytes")
 		}
 	}
 	if size > maxFrame {
-		return nil, fmt.Errorf("mqtt: a packet of %d bytes; at most %d are taken", size, maxFrame)
+		return nil, fmt.Errorf("a packet of %d bytes; at most %d are taken", size, maxFrame)
 	}
 	head := len(frame)
 	frame = append(frame, make([]byte, size)...)
@@ -114,26 +114,26 @@ func readFrame(r *bufio.Reader) ([]byte, error) {
 func checkFrame(frame []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("mqtt: a packet of kind %d cannot be decoded", frame[0]>>4)
+			err = fmt.Errorf("a packet of kind %d cannot be decoded", frame[0]>>4)
 		}
 	}()
 	switch frame[0] >> 4 {
 	case packets.CONNACK, packets.PUBLISH, packets.PUBACK, packets.SUBACK, packets.PINGRESP, packets.DISCONNECT:
 	default:
-		return fmt.Errorf("mqtt: a packet of kind %d, which no hub sends", frame[0]>>4)
+		return fmt.Errorf("a packet of kind %d, which no hub sends", frame[0]>>4)
 	}
 	p, err := packets.ReadPacket(bytes.NewReader(frame))
 	if err != nil {
-		return fmt.Errorf("mqtt: %w", err)
+		return fmt.Errorf("%w", err)
 	}
 	switch c := p.Content.(type) {
 	case *packets.Connack:
 		if c.Properties != nil && (c.Properties.AuthMethod != "" || len(c.Properties.AuthData) != 0) {
-			return fmt.Errorf("mqtt: the hub speaks of enhanced authentication, which was not asked for")
+			return fmt.Errorf("the hub speaks of enhanced authentication, which was not asked for")
 		}
 	case *packets.Publish:
 		if c.QoS > 1 {
-			return fmt.Errorf("mqtt: a message with QoS %d", c.QoS)
+			return fmt.Errorf("a message with QoS %d", c.QoS)
 		}
 	}
 	return nil

@@ -167,7 +167,7 @@ func printable(s string) string {
 	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return -1
+			return ' '
 		}
 		return r
 	}, s)

@@ -197,8 +197,11 @@ func writePair(path string, p *pki.KeyPair) error {
 	return durable(path, append(cert, key...), 0o600)
 }
 
-// certificate is for one connection with a pair that is not in use yet.
+// certificate shows a pair that is not in use, or nothing at all.
 func certificate(p *pki.KeyPair) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	c := p.TLS()
+	c := &tls.Certificate{}
+	if p != nil {
+		c = p.TLS()
+	}
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
 }

@@ -125,7 +125,8 @@ func (l *live) connect(ctx context.Context) (*session, error) {
 	}
 	conn := tls.Client(raw, l.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, raw.Close())
+		raw.Close() // HandshakeContext may have done so
+		return nil, err
 	}
 	s := &session{raw: raw, device: l.id.device(), lost: make(chan error, 1)}
 	lose := func(err error) {
@@ -153,12 +154,13 @@ func (l *live) connect(ctx context.Context) (*session, error) {
 	_, err = s.client.Connect(ctx, &paho.Connect{ClientID: string(s.device), CleanStart: true, KeepAlive: keepAlive,
 		Properties: &paho.ConnectProperties{ReceiveMaximum: &inbox, MaximumPacketSize: &packet, RequestProblemInfo: true}})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("mqtt: %w", err), raw.Close())
+		raw.Close() // the library has closed it, but for its earliest errors
+		return nil, err
 	}
 	_, err = s.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: wire.DownTopic(s.device), QoS: 1}}})
 	if err != nil {
 		s.leave()
-		return nil, fmt.Errorf("mqtt: subscribe to notices: %w", err)
+		return nil, fmt.Errorf("subscribe to notices: %w", err)
 	}
 	return s, nil
 }

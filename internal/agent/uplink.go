@@ -52,7 +52,7 @@ type uplink struct {
 	log      *slog.Logger
 	samples  records
 	manifest []byte
-	trial    func(*pki.KeyPair) (*hub, error) // a hub that is shown another certificate
+	as       func(*pki.KeyPair) (*hub, error) // the hub as one who shows another certificate, or none (nil), sees it
 	now      func() time.Time
 
 	welcomed  lh.DeviceID // as whom the hub has our manifest

@@ -164,7 +164,7 @@ func TestBadRecord(t *testing.T) {
 		t.Fatalf("%d files aside, %v", len(files), err)
 	}
 	text, err := os.ReadFile(filepath.Join(b.uplink.cfg.Data, samplesDir, "aside", files[0].Name()))
-	if err != nil || !strings.Contains(string(text), "record 5 has nomeaning") {
+	if err != nil || !strings.Contains(string(text), "record 5 has no meaning") {
 		t.Errorf("%s %v", text, err)
 	}
 }
