@@ -12,9 +12,8 @@ func simulator(seed int, interval string, clockFaults bool) string {
 `, interval, seed, clockFaults)
 }
 
-// history follows a simulator's entry.
+// history follows a simulator's entry. It has the interval of the samples after it: a longer one would be all gaps.
 const history = `      history: 24h
-      history_interval: 1m
 `
 
 // replay is the sensors entry of the replayed readings. Their times are days; a day is sampled each second.
@@ -30,6 +29,7 @@ func replay() string {
       key: [parameter_code, statistic_id]
       value: value
       unit: unit_of_measure
+      every: 24h
       units: {degC: Cel, ft^3/s: "[cft_i]/s"}
       flag: approval_status
       flags: {Approved: 1, Provisional: 2}
