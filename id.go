@@ -23,6 +23,10 @@ type (
 	SessionID string
 	// AuditID names an audit event.
 	AuditID string
+	// CorrectionID names a correction of a series.
+	CorrectionID string
+	// ApprovalID names an approval of a series.
+	ApprovalID string
 )
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -44,6 +48,10 @@ func NewElementID() ElementID   { return ElementID(randomID("elm_")) }
 func NewUserID() UserID         { return UserID(randomID("usr_")) }
 func NewSessionID() SessionID   { return SessionID(randomID("ses_")) }
 func NewAuditID() AuditID       { return AuditID(randomID("aud_")) }
+
+// NewCorrectionID returns a fresh random id; so does its sibling.
+func NewCorrectionID() CorrectionID { return CorrectionID(randomID("cor_")) }
+func NewApprovalID() ApprovalID     { return ApprovalID(randomID("apr_")) }
 
 // Valid reports whether the id has the form of its kind. It says nothing of existence.
 func (id ProjectID) Valid() bool  { return validID(string(id), "prj_") }

@@ -1,6 +1,7 @@
 package series
 
 import (
+	"cmp"
 	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -63,22 +64,16 @@ func merge(dst, a, b []lh.Sample) []lh.Sample {
 	return append(append(dst, a...), b...)
 }
 
+// position returns the index of the first sample at or after t of a sorted run.
+func position(s []lh.Sample, t lh.Millis) int {
+	i, _ := slices.BinarySearchFunc(s, t, func(p lh.Sample, t lh.Millis) int { return cmp.Compare(p.Time, t) })
+	return i
+}
+
 // clip returns the part of a sorted run that lies in [from, to).
 func clip(s []lh.Sample, from, to lh.Millis) []lh.Sample {
-	at := func(t lh.Millis) int {
-		i, _ := slices.BinarySearchFunc(s, t, func(p lh.Sample, t lh.Millis) int {
-			switch {
-			case p.Time < t:
-				return -1
-			case p.Time > t:
-				return 1
-			}
-			return 0
-		})
-		return i
-	}
 	if from >= to {
 		return nil
 	}
-	return s[at(from):at(to)]
+	return s[position(s, from):position(s, to)]
 }
