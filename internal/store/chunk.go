@@ -100,6 +100,13 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 	return nil
 }
 
+const (
+	foldDelete = `DELETE FROM journal WHERE project_id = $1 AND device_id = $2 AND id = $3`
+	foldPut    = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
+		ON CONFLICT (project_id, element_id, day) DO UPDATE SET gen = excluded.gen, summary = excluded.summary, body = excluded.body
+		WHERE chunk.gen = $4`
+)
+
 // Fold replaces chunks and removes the journal rows that went into them, in one transaction. Conflict, with nothing
 // changed: a chunk is no longer at the Gen it was read at, or a row is gone, since somebody else folded meanwhile;
 // read again and retry.
@@ -122,9 +129,10 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 		}
 	}
 	moved := lh.Errorf(lh.Conflict, "the series were folded by another hub meanwhile")
+	db.prepare(ctx, foldDelete, foldPut)
 	return db.update(ctx, func(t *tx) error {
 		// The rows first: two folders of the same rows meet here, before either wrote a chunk.
-		del, err := t.PrepareContext(ctx, db.q(`DELETE FROM journal WHERE project_id = $1 AND device_id = $2 AND id = $3`))
+		del, err := t.ready(ctx, foldDelete)
 		if err != nil {
 			return fmt.Errorf("fold: %w", err)
 		}
@@ -138,9 +146,7 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 				return errors.Join(moved, err)
 			}
 		}
-		put, err := t.PrepareContext(ctx, db.q(`INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
-			ON CONFLICT (project_id, element_id, day) DO UPDATE SET gen = excluded.gen, summary = excluded.summary, body = excluded.body
-			WHERE chunk.gen = $4`))
+		put, err := t.ready(ctx, foldPut)
 		if err != nil {
 			return fmt.Errorf("fold: %w", err)
 		}

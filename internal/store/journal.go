@@ -102,19 +102,17 @@ func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
 		}
 		latest = append(latest, []any{string(key.p), string(key.e), int64(l.Sample.Time), rankColumn(l.Sample.Rank), int64(l.Received), body})
 	}
+	if db.sqlite {
+		db.prepare(ctx, insertJournal.query(1), touchDevice, insertLatest.query(1))
+	}
 	err := db.update(ctx, func(t *tx) error {
-		if err := t.insert(ctx, `INSERT INTO journal (project_id, device_id, id, received, samples, size, body) VALUES `, journal, ``); err != nil {
+		if err := t.insert(ctx, insertJournal, journal); err != nil {
 			return err
 		}
-		for _, s := range seen {
-			if _, err := t.exec(ctx, touchDevice, s...); err != nil {
-				return err
-			}
+		if err := t.many(ctx, touchDevice, seen); err != nil {
+			return err
 		}
-		return t.insert(ctx, `INSERT INTO latest (project_id, element_id, time, rank, received, body) VALUES `, latest,
-			` ON CONFLICT (project_id, element_id) DO UPDATE SET time = excluded.time, rank = excluded.rank,
-			  received = excluded.received, body = excluded.body
-			  WHERE excluded.time > latest.time OR excluded.time = latest.time AND excluded.rank > latest.rank`)
+		return t.insert(ctx, insertLatest, latest)
 	})
 	if err != nil {
 		return fmt.Errorf("append %d uploads: %w", len(rows), err)
@@ -122,42 +120,61 @@ func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
 	return nil
 }
 
+// insertion is a statement that adds rows.
+type insertion struct {
+	head    string
+	columns int
+	tail    string
+}
+
+var (
+	insertJournal = insertion{head: `INSERT INTO journal (project_id, device_id, id, received, samples, size, body) VALUES `, columns: 7}
+	insertLatest  = insertion{head: `INSERT INTO latest (project_id, element_id, time, rank, received, body) VALUES `, columns: 6,
+		tail: ` ON CONFLICT (project_id, element_id) DO UPDATE SET time = excluded.time, rank = excluded.rank,
+			received = excluded.received, body = excluded.body
+			WHERE excluded.time > latest.time OR excluded.time = latest.time AND excluded.rank > latest.rank`}
+)
+
+// query returns the statement for a number of rows.
+func (i insertion) query(rows int) string { return i.head + placeholders(rows, i.columns) + i.tail }
+
 // insert adds many rows with few statements: one prepared statement run often on SQLite, where a statement is cheap,
 // and statements of up to 100 rows on PostgreSQL, where a round trip is not.
-func (t *tx) insert(ctx context.Context, head string, rows [][]any, tail string) error {
+func (t *tx) insert(ctx context.Context, i insertion, rows [][]any) error {
 	const most = 100
-	if len(rows) == 0 {
-		return nil
-	}
-	per := 1
-	if !t.db.sqlite {
-		per = most
+	if t.db.sqlite {
+		return t.many(ctx, i.query(1), rows)
 	}
 	for len(rows) > 0 {
-		n := min(per, len(rows))
-		stmt, err := t.PrepareContext(ctx, t.db.q(head+placeholders(n, len(rows[0]))+tail))
-		if err != nil {
+		n := min(most, len(rows))
+		full := len(rows) / n * n
+		args := make([][]any, 0, full/n)
+		for part := range slices.Chunk(rows[:full], n) {
+			args = append(args, slices.Concat(part...))
+		}
+		if err := t.many(ctx, i.query(n), args); err != nil {
 			return err
 		}
-		args := make([]any, 0, n*len(rows[0]))
-		for len(rows) >= n {
-			args = args[:0]
-			for _, r := range rows[:n] {
-				args = append(args, r...)
-			}
-			if _, err := stmt.ExecContext(ctx, args...); err != nil {
-				return errors.Join(err, stmt.Close())
-			}
-			rows = rows[n:]
-			if len(rows) == 0 {
-				break
-			}
-		}
-		if err := stmt.Close(); err != nil {
-			return err
-		}
+		rows = rows[full:]
 	}
 	return nil
+}
+
+// many runs one statement for each of args.
+func (t *tx) many(ctx context.Context, query string, args [][]any) error {
+	if len(args) == 0 {
+		return nil
+	}
+	stmt, err := t.ready(ctx, query)
+	if err != nil {
+		return err
+	}
+	for _, a := range args {
+		if _, err := stmt.ExecContext(ctx, a...); err != nil {
+			return errors.Join(err, stmt.Close())
+		}
+	}
+	return stmt.Close()
 }
 
 // placeholders writes ($1, $2), ($3, $4) for 2 rows of 2 columns.
