@@ -9,7 +9,7 @@ export interface Increases {
   /** End of each step. */
   ends: number[];
   amounts: number[];
-  /** A gap touches the step: some of the amount may belong to another one. */
+  /** It grew, or was reset, over a gap: some of the amount may belong to another step, or be lost. */
   incomplete: boolean[];
   total: number;
   complete: boolean;
@@ -28,8 +28,6 @@ export function increases(t: Trace, zone: string, from: number, to: number, step
     const x = t.times[i]!;
     if (x < from) continue;
     if (x > to) break;
-    while (gap < t.gaps.length && t.gaps[gap]![1] < x) gap++;
-    const acrossGap = gap < t.gaps.length && t.gaps[gap]![1] === x;
     let k = out.starts.length - 1;
     if (k < 0 || x >= out.ends[k]!) {
       if (out.starts.length >= maxSteps) return { ...out, complete: false };
@@ -41,13 +39,16 @@ export function increases(t: Trace, zone: string, from: number, to: number, step
       k++;
     }
     if (i === 0) continue;
+    const since = t.times[i - 1]!;
+    while (gap < t.gaps.length && t.gaps[gap]![1] <= since) gap++;
+    const acrossGap = gap < t.gaps.length && t.gaps[gap]![0] < x;
     const before = t.values[i - 1]!;
     const grown = t.values[i]! >= before ? t.values[i]! - before : t.values[i]!;
     // What a counter gained before the range does not count, but for the part of the first step.
-    if (t.times[i - 1]! < from && t.times[i - 1]! < out.starts[k]!) continue;
+    if (since < from && since < out.starts[k]!) continue;
     out.amounts[k]! += grown;
     out.total += grown;
-    if (acrossGap) {
+    if (acrossGap && (grown > 0 || t.values[i]! < before)) {
       out.incomplete[k] = true;
       out.complete = false;
     }

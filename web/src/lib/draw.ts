@@ -37,11 +37,13 @@ const yAxis = 58;
 export class Drawing {
   #u: uPlot;
   #scene: Scene;
+  #width: number; // of the plot, in CSS pixels
   #aligned: Aligned = { xs: [], ys: [] };
   bars: Increases | undefined;
 
   constructor(host: HTMLElement, scene: Scene, width: number, height: number, on: Handlers) {
     this.#scene = scene;
+    this.#width = width - yAxis;
     this.#u = new uPlot(this.#options(scene, width, height, on), this.#data(), host);
   }
 
@@ -54,6 +56,7 @@ export class Drawing {
   }
 
   size(width: number, height: number): void {
+    this.#width = width - yAxis;
     this.#u.setSize({ width, height });
   }
 
@@ -80,7 +83,7 @@ export class Drawing {
       this.#aligned = { xs: this.bars?.starts ?? [], ys: [this.bars?.amounts ?? []] };
     } else {
       this.bars = undefined;
-      this.#aligned = align(lines.map((l) => l.trace ?? nothing));
+      this.#aligned = align(lines.map((l) => l.trace ?? nothing), (to - from) / this.#width);
     }
     return [this.#aligned.xs, ...this.#aligned.ys] as uPlot.AlignedData;
   }

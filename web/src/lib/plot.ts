@@ -65,9 +65,12 @@ export interface Aligned {
   ys: Point[][];
 }
 
-/** Brings traces onto one list of times. */
-export function align(traces: readonly Trace[]): Aligned {
-  const lists = traces.map(withBreaks);
+/**
+ * Brings traces onto one list of times. Gaps shorter than least are not broken at: what is narrower than a pixel would
+ * be drawn as a whole one, and a day of seconds would look like a comb.
+ */
+export function align(traces: readonly Trace[], least = 0): Aligned {
+  const lists = traces.map((t) => withBreaks(t, least));
   const at = lists.map(() => 0);
   const xs: number[] = [];
   const ys: Point[][] = lists.map(() => []);
@@ -86,7 +89,7 @@ export function align(traces: readonly Trace[]): Aligned {
 }
 
 /** The trace's points with a null in the middle of every gap. */
-function withBreaks(t: Trace): { times: number[]; values: (number | null)[] } {
+function withBreaks(t: Trace, least: number): { times: number[]; values: (number | null)[] } {
   if (t.gaps.length === 0) return t;
   const times: number[] = [];
   const values: (number | null)[] = [];
@@ -99,7 +102,7 @@ function withBreaks(t: Trace): { times: number[]; values: (number | null)[] } {
       // No sample lies within a gap, so its middle is before x exactly when all of it is.
       const middle = before + (after - before) / 2;
       if (middle >= x) break;
-      if (times.length > 0 && middle > times[times.length - 1]!) {
+      if (after - before >= least && times.length > 0 && middle > times[times.length - 1]!) {
         times.push(middle);
         values.push(null);
       }

@@ -14,8 +14,7 @@ const written: Record<string, string> = {
 
 /** The unit of a UCUM code as people write it; "" for none ("1" and "{…}" are UCUM's dimensionless). */
 export function unitText(code: string): string {
-  const known = written[code];
-  if (known !== undefined) return known;
+  if (Object.hasOwn(written, code)) return written[code]!;
   return code === '1' || /^\{.*\}$/.test(code) ? code.replace(/^1$|[{}]/g, '') : code;
 }
 

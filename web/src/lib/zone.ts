@@ -108,7 +108,7 @@ const s = 1000, m = 60 * s, h = 60 * m, d = 24 * h;
 export const steps: readonly Step[] = [
   ...[1, 2, 5, 10, 20, 50, 100, 200, 500, s, 2 * s, 5 * s, 10 * s, 15 * s, 30 * s, m, 2 * m, 5 * m, 10 * m, 15 * m, 30 * m, h, 2 * h, 3 * h, 6 * h, 12 * h].map((ms) => ({ ms })),
   ...[1, 2, 5, 10].map((days) => ({ ms: days * d, days })),
-  ...[1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 12_000].map((months) => ({ ms: months * 30.4375 * d, months })),
+  ...[1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 6000, 12_000, 60_000].map((months) => ({ ms: months * 30.4375 * d, months })),
 ];
 
 /** The least step with which at most `most` of them fit into a span. */
