@@ -10,13 +10,17 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 )
 
 // Config is the configuration of a hub. The comments of its fields are the reference; `loggerhead config example`
@@ -128,6 +132,9 @@ func LoadConfig(path string) (Config, error) {
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, fmt.Errorf("configuration %s: %w", path, err)
 	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("configuration %s: it has more than one document", path)
+	}
 	abs, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return c, err
@@ -162,6 +169,9 @@ func (c *Config) check() error {
 	listen := map[string]string{}
 	for _, l := range []struct{ name, addr string }{{"people", c.People.Listen}, {"devices", c.Devices.Listen}, {"mqtt", c.MQTT.Listen}, {"private", c.Private.Listen}} {
 		host, port, err := net.SplitHostPort(l.addr)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
 		if err != nil {
 			bad("%s.listen: %q is no address and port, such as 0.0.0.0:8443 or :8443", l.name, l.addr)
 			continue
@@ -175,6 +185,15 @@ func (c *Config) check() error {
 				bad("private.listen: %q is not a loopback address; this listener is in plaintext and must not be reached from outside", l.addr)
 			}
 		}
+	}
+	if c.Data == "" || c.MasterKey == "" {
+		bad("data and master_key: both are needed")
+	}
+	if err := pki.CheckTrustDomain(c.TrustDomain); err != nil {
+		bad("trust_domain: %w", err)
+	}
+	if err := checkDatabase(c.Database); err != nil {
+		bad("database: %w", err)
 	}
 	if (c.People.Certificate == "") != (c.People.Key == "") {
 		bad("people.certificate and people.key go together: set both or none")
@@ -192,6 +211,22 @@ func (c *Config) check() error {
 		bad("log.format: %q is neither text nor json", c.Log.Format)
 	}
 	return errors.Join(errs...)
+}
+
+// checkDatabase refuses what is no database, and a password in a file that says where it is. Its errors repeat nothing
+// of the URL.
+func checkDatabase(database string) error {
+	if p, ok := strings.CutPrefix(database, "sqlite:"); ok && p != "" {
+		return nil
+	}
+	u, err := url.Parse(database)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New(`it is neither "sqlite:" and a file nor a postgres:// URL`)
+	}
+	if _, secret := u.User.Password(); secret || u.Query().Has("password") {
+		return errors.New("a password belongs into the file that PGPASSFILE names, not into the URL")
+	}
+	return nil
 }
 
 // Logger returns the logger the configuration asks for.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
@@ -49,16 +50,19 @@ func Init(ctx context.Context, c Config, now time.Time) (keepOffline []string, e
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := pki.CheckTrustDomain(c.TrustDomain); err != nil {
-		return nil, err
-	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	master, err := seal.LoadMaster(c.MasterKey)
 	if errors.Is(err, fs.ErrNotExist) {
-		if p := filepath.Join(c.Data, "hub.db"); exists(p) {
-			return nil, fmt.Errorf("%s is there, but its master key %s is not: put back the copy you kept; a new key cannot open it", p, c.MasterKey)
+		made := []string{filepath.Join(c.Data, RootFile)} // with the master key that is missing
+		if file, ok := strings.CutPrefix(c.Database, "sqlite:"); ok {
+			made = append(made, file)
+		}
+		for _, p := range made {
+			if exists(p) {
+				return nil, fmt.Errorf("%s is there, but its master key %s is not: put back the copy you kept; a new key cannot open the data", p, c.MasterKey)
+			}
 		}
 		master, err = seal.CreateMaster(c.MasterKey)
 	}
@@ -98,6 +102,11 @@ func initAuthorities(ctx context.Context, db *store.DB, c Config, now time.Time)
 		return err
 	}
 	if root == nil {
+		// The root's certificate is written last. Where it is, the folder is a whole installation's, and the root's key in
+		// it may be the only copy.
+		if p := filepath.Join(c.Data, RootFile); exists(p) {
+			return fmt.Errorf("%s is an installation already, and this database is not its own: set database to the one it was made with", c.Data)
+		}
 		h, err := pki.NewHierarchy(c.TrustDomain, now)
 		if err != nil {
 			return err

@@ -160,7 +160,7 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	if err != nil {
 		return err
 	}
-	s.mqtt = tls.NewListener(s.mqtt, mqttTLS)
+	s.people, s.devices, s.mqtt = records{s.people}, records{s.devices}, tls.NewListener(records{s.mqtt}, mqttTLS)
 	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) // failed handshakes of strangers
 	devices := &http.Server{Handler: s.gateway.Handler(), TLSConfig: devicesTLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute,
 		WriteTimeout: 2 * time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog}
