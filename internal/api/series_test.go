@@ -348,7 +348,7 @@ func TestDamagedChunk(t *testing.T) {
 				t.Fatalf("%+v, %v", c, err)
 			}
 			c.Body = []byte("damaged")
-			if err := r.db.Fold(ctx, hub, []store.Chunk{c}, nil); err != nil {
+			if err := r.db.Fold(ctx, hub, []store.Chunk{c}, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			query := fmt.Sprintf("%s?elements=%s&from=0&to=%d", r.path("series"), s.elements[0].ID, lh.MaxMillis)

@@ -12,8 +12,12 @@ import (
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
 
-// A chunk is the samples of one element on one UTC day; docs/format/chunk.md describes the bytes.
-const chunkMagic = "LHS1"
+// A chunk is the samples of one element on one UTC day; a revision has the same columns and holds the writes that lost
+// against those: sorted by time, those of one time by rank. docs/format/chunk.md describes the bytes.
+const (
+	chunkMagic    = "LHS1"
+	revisionMagic = "LHR1"
+)
 
 // Bounds of a chunk, which its decoder checks before it allocates.
 const (
@@ -79,8 +83,8 @@ func commonPlaces(samples []lh.Sample) (int, bool) {
 	return places, true
 }
 
-// encode writes the samples of one day: sorted by time, no time twice, all on the day, none NaN or infinite.
-func (c *codec) encode(day int32, samples []lh.Sample) ([]byte, error) {
+// encode writes the samples of one day, none NaN or infinite: for a chunk sorted by time, no time twice.
+func (c *codec) encode(magic string, day int32, samples []lh.Sample) ([]byte, error) {
 	raw := make([]byte, 0, 64+len(samples)*6)
 	raw = binary.AppendUvarint(raw, uint64(len(samples)))
 	column := func(write func([]byte) []byte) {
@@ -147,39 +151,57 @@ func (c *codec) encode(day int32, samples []lh.Sample) ([]byte, error) {
 	if len(raw) > maxChunkRaw || len(samples) > maxChunkSamples {
 		return nil, fmt.Errorf("a day of %d samples (%d bytes) is too large for a chunk", len(samples), len(raw))
 	}
+	return c.pack(magic, raw)
+}
+
+// pack puts a frame around bytes: magic, checksum, size, zstd.
+func (c *codec) pack(magic string, raw []byte) ([]byte, error) {
+	if len(raw) > maxChunkRaw {
+		return nil, fmt.Errorf("%d bytes are too many to pack", len(raw))
+	}
 	out := make([]byte, 0, len(raw)/4+32)
-	out = append(out, chunkMagic...)
+	out = append(out, magic...)
 	out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(raw, castagnoli))
 	out = binary.AppendUvarint(out, uint64(len(raw)))
 	return c.enc.EncodeAll(raw, out), nil
 }
 
 // decode reads a chunk's samples behind dst. Any bytes that encode has not written for this day are an error.
-func (c *codec) decode(dst []lh.Sample, day int32, body []byte) ([]lh.Sample, error) {
-	if len(body) < len(chunkMagic)+5 || string(body[:4]) != chunkMagic {
-		return dst, fmt.Errorf("%w: it does not begin with %s", errChunk, chunkMagic)
+func (c *codec) decode(dst []lh.Sample, magic string, day int32, body []byte) ([]lh.Sample, error) {
+	raw, err := c.unpack(magic, body)
+	if err != nil {
+		return dst, err
+	}
+	return decodeColumns(dst, day, raw, magic == revisionMagic)
+}
+
+// unpack takes the frame off.
+func (c *codec) unpack(magic string, body []byte) ([]byte, error) {
+	if len(body) < len(magic)+5 || string(body[:4]) != magic {
+		return nil, fmt.Errorf("%w: it does not begin with %s", errChunk, magic)
 	}
 	sum := binary.LittleEndian.Uint32(body[4:])
 	size, n := binary.Uvarint(body[8:])
 	if n <= 0 || size > maxChunkRaw {
-		return dst, fmt.Errorf("%w: its size", errChunk)
+		return nil, fmt.Errorf("%w: its size", errChunk)
 	}
 	var head zstd.Header
 	if err := head.Decode(body[8+n:]); err != nil || head.Skippable || head.HasFCS && head.FrameContentSize != size {
-		return dst, fmt.Errorf("%w: its frame", errChunk)
+		return nil, fmt.Errorf("%w: its frame", errChunk)
 	}
 	// What is promised is not allocated before it is there: at most the input times what zstd can do, by growing.
 	raw, err := c.dec.DecodeAll(body[8+n:], make([]byte, 0, min(size, uint64(len(body))*64+4096)))
 	if err != nil {
-		return dst, fmt.Errorf("%w: %w", errChunk, err)
+		return nil, fmt.Errorf("%w: %w", errChunk, err)
 	}
 	if uint64(len(raw)) != size || crc32.Checksum(raw, castagnoli) != sum {
-		return dst, fmt.Errorf("%w: its checksum does not fit", errChunk)
+		return nil, fmt.Errorf("%w: its checksum does not fit", errChunk)
 	}
-	return decodeColumns(dst, day, raw)
+	return raw, nil
 }
 
-func decodeColumns(dst []lh.Sample, day int32, raw []byte) ([]lh.Sample, error) {
+// decodeColumns reads the columns; repeats lets a time stand more than once.
+func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.Sample, error) {
 	bad := func(what string) ([]lh.Sample, error) { return dst, fmt.Errorf("%w: its %s", errChunk, what) }
 	count, k := binary.Uvarint(raw)
 	if k <= 0 || count > maxChunkSamples || count > uint64(len(raw)) { // a time takes at least a byte
@@ -219,7 +241,7 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte) ([]lh.Sample, error) 
 		}
 		b = b[k:]
 		delta += dod
-		if prev += delta; prev < start || prev >= end || i > 0 && delta <= 0 {
+		if prev += delta; prev < start || prev >= end || i > 0 && (delta < 0 || delta == 0 && !repeats) {
 			return bad("times")
 		}
 		out[i].Time = lh.Millis(prev)
@@ -259,6 +281,9 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte) ([]lh.Sample, error) 
 		delta += dod
 		prev += delta
 		out[i].Rank = lh.Rank(prev)
+		if i > 0 && out[i].Time == out[i-1].Time && out[i].Rank <= out[i-1].Rank {
+			return bad("ranks")
+		}
 	}
 	if len(b) > 0 {
 		return bad("ranks")

@@ -45,7 +45,7 @@ func TestEveryVersionIsRead(t *testing.T) {
 	for name, want := range map[string][]lh.Sample{"chunk-1-xor.bin": goldenSamples(), "chunk-1-decimal.bin": decimal} {
 		path := filepath.Join("testdata", name)
 		if *update {
-			b, err := c.encode(-1, want)
+			b, err := c.encode(chunkMagic, -1, want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestEveryVersionIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.decode(nil, -1, b)
+		got, err := c.decode(nil, chunkMagic, -1, b)
 		if err != nil || !bitsEqual(got, want) {
 			t.Errorf("%s: %v\n%v", name, got, err)
 		}
@@ -109,14 +109,14 @@ func TestChunkRoundTripIsExact(t *testing.T) {
 	for i := range 300 {
 		day := int32(r.IntN(100000) - 50000)
 		want := randomDay(r, day, 1+r.IntN(300))
-		b, err := c.encode(day, want)
+		b, err := c.encode(chunkMagic, day, want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if buf, err = c.decode(buf[:0], day, b); err != nil || !bitsEqual(buf, want) {
+		if buf, err = c.decode(buf[:0], chunkMagic, day, b); err != nil || !bitsEqual(buf, want) {
 			t.Fatalf("round %d: %v", i, err)
 		}
-		if _, err := c.decode(nil, day+1, b); err == nil && day != -1 {
+		if _, err := c.decode(nil, chunkMagic, day+1, b); err == nil && day != -1 {
 			// Times are offsets from the day: another day decodes too, to other times. The seal binds a chunk to its day.
 			continue
 		}
@@ -126,7 +126,7 @@ func TestChunkRoundTripIsExact(t *testing.T) {
 func TestDamagedChunksAreRefused(t *testing.T) {
 	c := newCodec()
 	r := rand.New(rand.NewPCG(5, 6))
-	b, err := c.encode(7, randomDay(r, 7, 100))
+	b, err := c.encode(chunkMagic, 7, randomDay(r, 7, 100))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,17 +135,17 @@ func TestDamagedChunksAreRefused(t *testing.T) {
 		for bit := range 8 {
 			bad := bytes.Clone(b)
 			bad[i] ^= 1 << bit
-			got, err := c.decode(nil, 7, bad)
+			got, err := c.decode(nil, chunkMagic, 7, bad)
 			if err != nil {
 				refused++
 				continue
 			}
-			want, err := c.decode(nil, 7, b)
+			want, err := c.decode(nil, chunkMagic, 7, b)
 			if err != nil || !bitsEqual(got, want) {
 				t.Fatalf("bit %d of byte %d flipped gives other samples", bit, i)
 			}
 		}
-		if _, err := c.decode(nil, 7, b[:i]); err == nil {
+		if _, err := c.decode(nil, chunkMagic, 7, b[:i]); err == nil {
 			t.Fatalf("cut at %d was taken", i)
 		}
 	}
@@ -157,28 +157,28 @@ func TestDamagedChunksAreRefused(t *testing.T) {
 func FuzzChunk(f *testing.F) {
 	c := newCodec()
 	for _, s := range [][]lh.Sample{goldenSamples(), goldenSamples()[:2]} {
-		b, err := c.encode(-1, s)
+		b, err := c.encode(chunkMagic, -1, s)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, err := c.decode(nil, -1, b); err == nil {
+		if got, err := c.decode(nil, chunkMagic, -1, b); err == nil {
 			check(t, c, got)
 		}
-		if got, err := decodeColumns(nil, -1, b); err == nil { // behind the checksum
+		if got, err := decodeColumns(nil, -1, b, false); err == nil { // behind the checksum
 			check(t, c, got)
 		}
 	})
 }
 
 func check(t *testing.T, c *codec, got []lh.Sample) {
-	b, err := c.encode(-1, got)
+	b, err := c.encode(chunkMagic, -1, got)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := c.decode(nil, -1, b); err != nil || !bitsEqual(got, again) {
+	if again, err := c.decode(nil, chunkMagic, -1, b); err != nil || !bitsEqual(got, again) {
 		t.Fatalf("what was decoded does not encode to the same: %v", err)
 	}
 }

@@ -349,7 +349,7 @@ func TestWhatCannotBeReadStaysAndTheRestGoesOn(t *testing.T) {
 		day := lh.DayStart(20000)
 		hub := storetest.HubScope(sc.Project())
 		broken := store.Chunk{Element: l.elements[0].ID, Day: 20000, Body: []byte("LHS1 not a chunk at all"), Summary: []byte{1}}
-		if err := db.Fold(ctx, hub, []store.Chunk{broken}, nil); err != nil {
+		if err := db.Fold(ctx, hub, []store.Chunk{broken}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		garbage := store.JournalAppend{Scope: l.own, Device: l.device.ID, Received: 1, Samples: 1, Body: []byte("garbage")}

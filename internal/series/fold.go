@@ -1,6 +1,7 @@
 package series
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,6 +106,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 	}
 	var good []rowSamples
 	parts := map[chunkKey][]lh.Sample{}
+	came := map[store.JournalID][]arrival{}
 	var u Upload
 	var batch wire.Batch
 	collect := func(row store.JournalRow) (map[chunkKey]bool, error) {
@@ -116,6 +118,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		}
 		keys := map[chunkKey]bool{}
 		lastKey := make([]chunkKey, len(u.Elements)) // a row's samples of a channel are mostly of one day
+		came[row.ID] = arrivalsOf(&u)
 		u.Each(func(c uint16, s lh.Sample) {
 			k := chunkKey{u.Elements[c], s.Time.Day()}
 			if lastKey[c] != k {
@@ -138,10 +141,10 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		return 0, 0, nil
 	}
 	chunks := make(map[chunkKey]store.Chunk, len(parts))
-	var scratch, merged []lh.Sample
+	var memory foldMemory
 	broken := map[chunkKey]bool{}
 	for k, samples := range parts {
-		c, err := e.foldChunk(ctx, sc, k, samples, &scratch, &merged)
+		c, err := e.foldChunk(ctx, sc, k, samples, &memory)
 		if err != nil && (lh.CodeOf(err) != lh.Internal || gone(err)) {
 			return 0, 0, err
 		}
@@ -173,7 +176,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		good = kept
 		clear(chunks)
 		for k, samples := range parts {
-			if chunks[k], err = e.foldChunk(ctx, sc, k, samples, &scratch, &merged); err != nil {
+			if chunks[k], err = e.foldChunk(ctx, sc, k, samples, &memory); err != nil {
 				return 0, 0, err
 			}
 		}
@@ -193,34 +196,123 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		return int(a.Day) - int(b.Day)
 	})
 	ids := make([]store.JournalID, len(good))
+	news := map[arrivalKey][]arrival{}
 	for i, g := range good {
 		ids[i] = g.row.ID
 		bytes += g.row.Size
+		k := arrivalKey{g.row.Device, g.row.Received.Day()}
+		news[k] = append(news[k], came[g.row.ID]...)
 	}
-	if err := e.db.Fold(ctx, sc, list, ids); err != nil {
+	days, err := e.foldArrivals(ctx, sc, news)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := e.db.Fold(ctx, sc, list, ids, days); err != nil {
 		return 0, 0, err
 	}
 	e.folds.Add(float64(len(list)))
 	return len(good), bytes, nil
 }
 
-// foldChunk merges samples of one element and day into the stored chunk.
-func (e *Engine) foldChunk(ctx context.Context, sc store.Scope, k chunkKey, samples []lh.Sample, scratch, merged *[]lh.Sample) (store.Chunk, error) {
+// foldMemory is used again from chunk to chunk.
+type foldMemory struct {
+	stored, merged, lost []lh.Sample
+}
+
+// foldChunk merges samples of one element and day into the stored chunk, and what loses into its revision.
+func (e *Engine) foldChunk(ctx context.Context, sc store.Scope, k chunkKey, samples []lh.Sample, m *foldMemory) (store.Chunk, error) {
 	c, err := e.db.Chunk(ctx, sc, k.element, k.day)
 	if err != nil {
 		return c, err
 	}
-	*scratch = (*scratch)[:0]
+	m.stored, m.lost = m.stored[:0], m.lost[:0]
 	if c.Gen > 0 {
-		if *scratch, err = e.codec.decode(*scratch, k.day, c.Body); err != nil {
+		if m.stored, err = e.codec.decode(m.stored, chunkMagic, k.day, c.Body); err != nil {
 			return c, err
 		}
 	}
-	*merged = merge(*merged, *scratch, normalize(samples))
-	if c.Body, err = e.codec.encode(k.day, *merged); err != nil {
+	m.merged = merge(m.merged, m.stored, normalize(samples, &m.lost), &m.lost)
+	if c.Body, err = e.codec.encode(chunkMagic, k.day, m.merged); err != nil {
 		return c, err
 	}
-	s := summarize(*merged)
+	s := summarize(m.merged)
 	c.Summary = s.encode(k.day)
-	return c, nil
+	if len(m.lost) > 0 {
+		c.Revision, err = e.foldRevision(ctx, sc, k, m.lost)
+	}
+	return c, err
+}
+
+// foldRevision adds writes that lost to those that lost before. Raw values are never thrown away.
+func (e *Engine) foldRevision(ctx context.Context, sc store.Scope, k chunkKey, lost []lh.Sample) ([]byte, error) {
+	all, err := e.revision(ctx, sc, k)
+	if err != nil {
+		return nil, err
+	}
+	had := len(all)
+	all = append(all, lost...)
+	slices.SortStableFunc(all, compareWrites)
+	all = slices.CompactFunc(all, func(a, b lh.Sample) bool { return a.Time == b.Time && a.Rank == b.Rank })
+	if len(all) == had {
+		return nil, nil // delivered again; they are on record
+	}
+	return e.codec.encode(revisionMagic, k.day, all)
+}
+
+// revision returns the writes of a day that lost, sorted by time and rank.
+func (e *Engine) revision(ctx context.Context, sc store.Scope, k chunkKey) ([]lh.Sample, error) {
+	body, err := e.db.Revision(ctx, sc, k.element, k.day)
+	if err != nil || body == nil {
+		return nil, err
+	}
+	s, err := e.codec.decode(nil, revisionMagic, k.day, body)
+	if err != nil {
+		return nil, fmt.Errorf("revision of %s: %w", k, err)
+	}
+	return s, nil
+}
+
+type arrivalKey struct {
+	device lh.DeviceID
+	day    int32
+}
+
+// arrivalsOf tells when the records of an upload came: one arrival, or two where the sequence passes its greatest number.
+func arrivalsOf(u *Upload) []arrival {
+	n := uint32(len(u.Batch.Records))
+	if n == 0 {
+		return nil
+	}
+	if left := -u.Sequence; left != 0 && left < n {
+		return []arrival{{u.Epoch, u.Sequence, left, u.Received}, {u.Epoch, 0, n - left, u.Received}}
+	}
+	return []arrival{{u.Epoch, u.Sequence, n, u.Received}}
+}
+
+// foldArrivals adds arrivals to those on record.
+func (e *Engine) foldArrivals(ctx context.Context, sc store.Scope, news map[arrivalKey][]arrival) ([]store.ArrivalDay, error) {
+	var days []store.ArrivalDay
+	for k, as := range news {
+		if len(as) == 0 {
+			continue
+		}
+		d, err := e.db.ArrivalDay(ctx, sc, k.device, k.day)
+		if err != nil {
+			return nil, err
+		}
+		if d.Gen > 0 {
+			if as, err = e.codec.decodeArrivals(as, k.day, d.Body); err != nil {
+				return nil, fmt.Errorf("arrivals of %s on %s: %w", k.device, lh.DayStart(k.day).Time().Format(time.DateOnly), err)
+			}
+		}
+		if d.Body, d.Min, d.Max, err = e.codec.encodeArrivals(k.day, as); err != nil {
+			return nil, err
+		}
+		days = append(days, d)
+	}
+	// One order for everybody, as with the chunks.
+	slices.SortFunc(days, func(a, b store.ArrivalDay) int {
+		return cmp.Or(strings.Compare(string(a.Device), string(b.Device)), cmp.Compare(a.Day, b.Day))
+	})
+	return days, nil
 }

@@ -45,7 +45,7 @@ func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, fr
 		return nil, err
 	}
 	for d, s := range days {
-		days[d] = normalize(s)
+		days[d] = normalize(s, nil)
 	}
 	return days, nil
 }
@@ -102,13 +102,13 @@ func (e *Engine) open(ctx context.Context, sc store.Scope, el lh.Element, d *day
 
 // decodeDay merges a day's chunk and journal.
 func (e *Engine) decodeDay(el lh.Element, d *day, body []byte, from, to lh.Millis, dst, scratch []lh.Sample) ([]lh.Sample, []lh.Sample, error) {
-	scratch, err := e.codec.decode(scratch[:0], d.number, body)
+	scratch, err := e.codec.decode(scratch[:0], chunkMagic, d.number, body)
 	if err != nil {
 		k := chunkKey{el.ID, d.number}
 		e.problem(k.String(), err)
 		return dst, scratch, fmt.Errorf("%s: %w", k, err)
 	}
-	return merge(dst, clip(scratch, from, to), d.journal), scratch, nil
+	return merge(dst, clip(scratch, from, to), d.journal, nil), scratch, nil
 }
 
 // Read yields the samples of an element in [from, to), each once, ascending. It holds one day in memory at a time,

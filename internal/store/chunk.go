@@ -29,6 +29,9 @@ type Chunk struct {
 	Gen     int64
 	Body    []byte // opened
 	Summary []byte // opened
+	// Revision is what [DB.Fold] writes of the day's writes that lost; nil leaves what is there. Only [DB.Revision]
+	// reads it.
+	Revision []byte
 }
 
 func chunkPlace(p lh.ProjectID, e lh.ElementID, day int32, part string) string {
@@ -107,10 +110,10 @@ const (
 		WHERE chunk.gen = $4`
 )
 
-// Fold replaces chunks and removes the journal rows that went into them, in one transaction. Conflict, with nothing
-// changed: a chunk is no longer at the Gen it was read at, or a row is gone, since somebody else folded meanwhile;
-// read again and retry.
-func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []JournalID) error {
+// Fold replaces chunks, their revisions and arrival days, and removes the journal rows that went into them, in one
+// transaction. Conflict, with nothing changed: a chunk or arrival day is no longer at the Gen it was read at, or a row
+// is gone, since somebody else folded meanwhile; read again and retry.
+func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []JournalID, arrivals []ArrivalDay) error {
 	if err := sc.need(lh.PermMaintain); err != nil {
 		return err
 	}
@@ -118,7 +121,7 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 	if err != nil {
 		return err
 	}
-	type sealed struct{ summary, body []byte }
+	type sealed struct{ summary, body, revision []byte }
 	bodies := make([]sealed, len(chunks))
 	for i, c := range chunks {
 		if bodies[i].summary, err = k.Seal(c.Summary, chunkPlace(sc.project, c.Element, c.Day, "summary")); err != nil {
@@ -126,6 +129,11 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 		}
 		if bodies[i].body, err = k.Seal(c.Body, chunkPlace(sc.project, c.Element, c.Day, "body")); err != nil {
 			return err
+		}
+		if c.Revision != nil {
+			if bodies[i].revision, err = k.Seal(c.Revision, chunkPlace(sc.project, c.Element, c.Day, "revision")); err != nil {
+				return err
+			}
 		}
 	}
 	moved := lh.Errorf(lh.Conflict, "the series were folded by another hub meanwhile")
@@ -158,6 +166,17 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 			}
 			if n, err := r.RowsAffected(); err != nil || n != 1 {
 				return errors.Join(moved, err)
+			}
+			if bodies[i].revision == nil {
+				continue
+			}
+			if _, err := t.exec(ctx, revisionPut, sc.project, c.Element, c.Day, bodies[i].revision); err != nil {
+				return fmt.Errorf("fold %s day %d: %w", c.Element, c.Day, err)
+			}
+		}
+		for _, a := range arrivals {
+			if err := t.putArrivals(ctx, sc, k, a, moved); err != nil {
+				return fmt.Errorf("fold arrivals of %s: %w", a.Device, err)
 			}
 		}
 		return nil

@@ -41,7 +41,7 @@ func TestForeignScopesSeeNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Fold(ctx, storetest.HubScope(mine.Project()), []store.Chunk{{Element: els[0].ID, Day: 3, Body: []byte("b"), Summary: []byte("s")}}, nil); err != nil {
+		if err := db.Fold(ctx, storetest.HubScope(mine.Project()), []store.Chunk{{Element: els[0].ID, Day: 3, Body: []byte("b"), Summary: []byte("s")}}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		l, err := db.CreateLocation(ctx, mine, lh.Location{Name: "Bridge"})
@@ -439,15 +439,15 @@ func TestFoldIsAllOrNothing(t *testing.T) {
 		chunk := func(e int, gen int64, body string) store.Chunk {
 			return store.Chunk{Element: els[e].ID, Day: -1, Gen: gen, Body: []byte(body), Summary: []byte("s" + body)}
 		}
-		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 0, "one")}, ids[:2]); err != nil {
+		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 0, "one")}, ids[:2], nil); err != nil {
 			t.Fatal(err)
 		}
-		wantCode(t, "rows folded already", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two")}, ids[1:3]), lh.Conflict)
-		wantCode(t, "chunk moved on", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two"), chunk(0, 0, "x")}, ids[2:4]), lh.Conflict)
+		wantCode(t, "rows folded already", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two")}, ids[1:3], nil), lh.Conflict)
+		wantCode(t, "chunk moved on", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two"), chunk(0, 0, "x")}, ids[2:4], nil), lh.Conflict)
 		if c, err := db.Chunk(ctx, sc, els[1].ID, -1); err != nil || c.Gen != 0 {
 			t.Errorf("a refused fold left a chunk: %+v %v", c, err)
 		}
-		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 1, "three")}, ids[2:]); err != nil {
+		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 1, "three")}, ids[2:], nil); err != nil {
 			t.Fatal(err)
 		}
 		if c, err := db.Chunk(ctx, sc, els[0].ID, -1); err != nil || c.Gen != 2 || string(c.Body) != "three" || string(c.Summary) != "sthree" {
@@ -486,7 +486,7 @@ func TestNothingReadableIsStored(t *testing.T) {
 		if err := db.AppendJournal(ctx, []store.JournalAppend{{Scope: own, Device: d.ID, Body: []byte("measured-sample-bytes")}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Fold(ctx, storetest.HubScope(sc.Project()), []store.Chunk{{Element: els[0].ID, Body: []byte("measured-sample-bytes"), Summary: []byte("measured-sample-bytes")}}, nil); err != nil {
+		if err := db.Fold(ctx, storetest.HubScope(sc.Project()), []store.Chunk{{Element: els[0].ID, Body: []byte("measured-sample-bytes"), Summary: []byte("measured-sample-bytes")}}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.SetSetting(ctx, "ca", []byte("issuing-key")); err != nil {

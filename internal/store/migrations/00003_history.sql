@@ -39,8 +39,7 @@ CREATE TABLE approval (
 CREATE TABLE revision (
     project_id TEXT NOT NULL,
     element_id TEXT NOT NULL,
-    day        INTEGER NOT NULL, -- of the chunk
-    gen        BIGINT NOT NULL,
+    day        INTEGER NOT NULL, -- of the chunk, with which it changes
     body       BLOB NOT NULL,
     PRIMARY KEY (project_id, element_id, day)
 );
