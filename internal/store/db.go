@@ -118,10 +118,10 @@ func (db *DB) openSQLite(path string) error {
 		return err
 	}
 	setup := func(write bool) func(*sqlite3.Conn) error {
-		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "busy_timeout=20000", "temp_store=memory",
+		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
 			"journal_mode=wal", "synchronous=full", "foreign_keys=on", "cache_size=-16384",
 			// Pages that every commit changes are copied into the file once in 16 MB of log, instead of once in 4 MB.
-			"wal_autocheckpoint=4000", "journal_size_limit=67108864"}
+			"wal_autocheckpoint=2000", "journal_size_limit=67108864"}
 		if !write {
 			pragmas = append(pragmas, "query_only=on")
 		}
@@ -303,7 +303,7 @@ func (db *DB) each(ctx context.Context, on queryer, query string, args []any, fn
 		rows, err = on.QueryContext(ctx, db.q(query), db.args(args)...)
 	}
 	if err != nil {
-		return err
+		return ended(ctx, err)
 	}
 	defer rows.Close() // its error is also Err's
 	for rows.Next() {
@@ -311,7 +311,15 @@ func (db *DB) each(ctx context.Context, on queryer, query string, args []any, fn
 			return err
 		}
 	}
-	return rows.Err()
+	return ended(ctx, rows.Err())
+}
+
+// ended adds to an error that the context has ended, which SQLite tells in words of its own: "interrupted".
+func ended(ctx context.Context, err error) error {
+	if e := ctx.Err(); err != nil && e != nil && !errors.Is(err, e) {
+		return fmt.Errorf("%w: %w", e, err)
+	}
+	return err
 }
 
 func (db *DB) row(ctx context.Context, on queryer, query string, args ...any) *sql.Row {

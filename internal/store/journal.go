@@ -271,8 +271,12 @@ func (db *DB) JournalBacklog(ctx context.Context) ([]Backlog, error) {
 	return bs, nil
 }
 
-// JournalOldest returns rows to fold: about maxBytes of them, at least one when there is any, device by device, since
-// uploads of one device share chunks. Each call goes on with the device after the last, so that none waits for ever.
+// rowCost is what a row costs in a fold beside its bytes, as bytes: it is read, sealed, deleted from two trees. It keeps
+// the transaction that folds many small rows short, since no upload is committed meanwhile.
+const rowCost = 512
+
+// JournalOldest returns rows to fold: about maxBytes of them, counting rowCost for each, at least one when there is any,
+// device by device, since uploads of one device share chunks. Each call goes on with the device after the last, so that none waits for ever.
 func (db *DB) JournalOldest(ctx context.Context, sc Scope, maxBytes int64) ([]JournalRow, error) {
 	if err := sc.need(lh.PermMaintain); err != nil {
 		return nil, err
@@ -295,7 +299,7 @@ func (db *DB) JournalOldest(ctx context.Context, sc Scope, maxBytes int64) ([]Jo
 		if size > 0 && size+int64(len(r.Body)) > maxBytes {
 			return full
 		}
-		rows, size = append(rows, r), size+int64(len(r.Body))+1
+		rows, size = append(rows, r), size+int64(len(r.Body))+rowCost
 		return nil
 	}
 	err = db.each(ctx, db.read, `SELECT `+journalColumns+` FROM journal WHERE project_id = $1 AND device_id > $2 ORDER BY device_id, id`, []any{sc.project, after}, take)

@@ -420,7 +420,7 @@ func TestFoldIsAllOrNothing(t *testing.T) {
 		// Small bites go round all devices.
 		devices := map[lh.DeviceID]bool{}
 		for range 3 {
-			rows, err := db.JournalOldest(ctx, hub, 250)
+			rows, err := db.JournalOldest(ctx, hub, 1250)
 			if err != nil || len(rows) != 2 || rows[0].Body[0] != 0 {
 				t.Fatalf("%d rows, %v", len(rows), err)
 			}
