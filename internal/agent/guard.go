@@ -83,6 +83,9 @@ func readFrame(r *bufio.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkKind(kind); err != nil {
+		return nil, err
+	}
 	frame := []byte{kind}
 	size := 0
 	for shift := 0; ; shift += 7 {
@@ -110,6 +113,19 @@ func readFrame(r *bufio.Reader) ([]byte, error) {
 	return frame, checkFrame(frame)
 }
 
+// checkKind refuses what a hub does not send by its first byte, before anything is waited for.
+func checkKind(b byte) error {
+	switch b >> 4 {
+	case packets.PUBLISH:
+		return nil
+	case packets.CONNACK, packets.PUBACK, packets.SUBACK, packets.PINGRESP, packets.DISCONNECT:
+		if b&15 == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("a packet that begins with 0x%02x, which no hub sends", b)
+}
+
 // checkFrame decodes a packet as the library will, where a panic of its decoder does no harm.
 func checkFrame(frame []byte) (err error) {
 	defer func() {
@@ -117,11 +133,6 @@ func checkFrame(frame []byte) (err error) {
 			err = fmt.Errorf("a packet of kind %d cannot be decoded", frame[0]>>4)
 		}
 	}()
-	switch frame[0] >> 4 {
-	case packets.CONNACK, packets.PUBLISH, packets.PUBACK, packets.SUBACK, packets.PINGRESP, packets.DISCONNECT:
-	default:
-		return fmt.Errorf("a packet of kind %d, which no hub sends", frame[0]>>4)
-	}
 	p, err := packets.ReadPacket(bytes.NewReader(frame))
 	if err != nil {
 		return fmt.Errorf("%w", err)

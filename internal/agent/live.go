@@ -21,7 +21,7 @@ import (
 const (
 	// maxLive bounds a batch that goes by MQTT: the last few records, not a backlog.
 	maxLive = 8 << 10
-	// liveTime is how long the hub may take to acknowledge one.
+	// liveTime is how long the hub may take to answer a packet; the library sees to it.
 	liveTime  = 10 * time.Second
 	keepAlive = 60 // s
 	maxInbox  = 16
@@ -46,7 +46,8 @@ type session struct {
 	client *paho.Client
 	raw    net.Conn // below TLS, whose own way to close waits for a dead link
 	device lh.DeviceID
-	lost   chan error // gets the first reason
+	over   context.Context // ends with the session; the first reason is its cause
+	lose   context.CancelCauseFunc
 }
 
 // changed makes the session begin anew, with the identity of now.
@@ -109,8 +110,8 @@ func (l *live) once(ctx context.Context) error {
 		err = ctx.Err()
 	case <-l.wake:
 		err = errRenewed
-	case err = <-s.lost:
-		return err
+	case <-s.over.Done():
+		return context.Cause(s.over)
 	}
 	s.leave()
 	return err
@@ -128,13 +129,10 @@ func (l *live) connect(ctx context.Context) (*session, error) {
 		raw.Close() // HandshakeContext may have done so
 		return nil, err
 	}
-	s := &session{raw: raw, device: l.id.device(), lost: make(chan error, 1)}
-	lose := func(err error) {
-		select {
-		case s.lost <- err:
-		default:
-		}
-	}
+	s := &session{raw: raw, device: l.id.device()}
+	s.over, s.lose = context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx, release := s.bound(ctx)
+	defer release()
 	s.client = paho.NewClient(paho.ClientConfig{
 		Conn: newGuard(conn), PacketTimeout: liveTime,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
@@ -146,20 +144,22 @@ func (l *live) connect(ctx context.Context) (*session, error) {
 			if d.Properties != nil {
 				reason = printable(d.Properties.ReasonString)
 			}
-			lose(fmt.Errorf("the hub ended the session: 0x%02x %s", d.ReasonCode, reason))
+			s.lose(fmt.Errorf("the hub ended the session: 0x%02x %s", d.ReasonCode, reason))
 		},
-		OnClientError: lose,
+		OnClientError: s.lose,
 	})
 	inbox, packet := uint16(maxInbox), uint32(maxFrame)
 	_, err = s.client.Connect(ctx, &paho.Connect{ClientID: string(s.device), CleanStart: true, KeepAlive: keepAlive,
 		Properties: &paho.ConnectProperties{ReceiveMaximum: &inbox, MaximumPacketSize: &packet, RequestProblemInfo: true}})
 	if err != nil {
 		raw.Close() // the library has closed it, but for its earliest errors
-		return nil, err
+		s.lose(err)
+		return nil, context.Cause(s.over)
 	}
 	_, err = s.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: wire.DownTopic(s.device), QoS: 1}}})
 	if err != nil {
-		s.leave()
+		s.cut(err)
+		err = context.Cause(s.over)
 		return nil, fmt.Errorf("subscribe to notices: %w", err)
 	}
 	return s, nil
@@ -168,14 +168,22 @@ func (l *live) connect(ctx context.Context) (*session, error) {
 // leave ends the session in order.
 func (s *session) leave() {
 	s.client.Disconnect(&paho.Disconnect{}) // an error means that it is over already
+	s.lose(context.Canceled)
+}
+
+// bound ends ctx with the session too: the library can go on waiting for an answer on a connection it has lost.
+func (s *session) bound(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.over, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // cut ends a session that does not answer any more.
 func (s *session) cut(why error) {
-	select {
-	case s.lost <- why:
-	default:
-	}
+	s.lose(why)
 	s.raw.Close() // the other end sees it or is gone
 }
 
@@ -207,8 +215,8 @@ const (
 // publish sends a batch and waits for its PUBACK: the hub has it on disk. A *refusal is the hub's answer; after any
 // other error the session is over.
 func (s *session) publish(ctx context.Context, payload []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, liveTime)
-	defer cancel()
+	ctx, release := s.bound(ctx)
+	defer release()
 	resp, err := s.client.Publish(ctx, &paho.Publish{QoS: 1, Topic: wire.UpTopic(s.device), Payload: payload})
 	if resp != nil && resp.ReasonCode >= 0x80 {
 		r := &refusal{status: int(resp.ReasonCode)}
@@ -229,7 +237,7 @@ func (s *session) publish(ctx context.Context, payload []byte) error {
 	}
 	if err != nil {
 		s.cut(err)
-		return fmt.Errorf("mqtt: %w", err)
+		return fmt.Errorf("mqtt: %w", context.Cause(s.over))
 	}
 	return nil
 }
