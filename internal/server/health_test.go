@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/server"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -50,18 +48,11 @@ func TestDatabaseGone(t *testing.T) {
 		c, err = server.LoadConfig(filepath.Join(c.Data, server.ConfigFile))
 		must(t, err)
 		h := start(t, c)
-		conn, err := pgx.Connect(ctx, c.Database)
-		must(t, err)
-		defer conn.Close(ctx)
-		exec := func(sql string) {
-			_, err := conn.Exec(ctx, sql)
-			must(t, err)
-		}
-		exec("ALTER TABLE heartbeat RENAME TO hidden")
+		storetest.Exec(t, c.Database, "ALTER TABLE heartbeat RENAME TO hidden")
 		if status, got := h.health(); status != 503 || !slices.Contains(got.failed(), "store") {
 			t.Errorf("cannot store: %d %+v", status, got)
 		}
-		exec("ALTER TABLE hidden RENAME TO heartbeat")
+		storetest.Exec(t, c.Database, "ALTER TABLE hidden RENAME TO heartbeat")
 		if status, got := h.health(); status != 200 {
 			t.Errorf("back again: %d %+v", status, got)
 		}

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/loggerhead-cloud/loggerhead/client"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 	"github.com/loggerhead-cloud/loggerhead/internal/server"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
+	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
@@ -258,7 +256,11 @@ func TestNothingInPlain(t *testing.T) {
 		}
 		words := []string{"secret-mail", "Secret Weir", "LH-SECRET-SERIAL", "secret_channel", "Skjern", "Owner", password, "BEGIN", "$argon2id", cl.Token(), "SQLite format 3"}
 		if strings.HasPrefix(c.Database, "postgres") {
-			for _, text := range dump(t, c.Database) {
+			values := storetest.Dump(t, c.Database)
+			if len(values) < 50 {
+				t.Errorf("%d values are too few to prove anything", len(values))
+			}
+			for _, text := range values {
 				for _, w := range words {
 					if strings.Contains(text, w) {
 						t.Errorf("PostgreSQL holds %q in the open", w)
@@ -300,40 +302,4 @@ func secretBatch(t *testing.T) []byte {
 	raw, err := b.Append(nil)
 	must(t, err)
 	return raw
-}
-
-// dump reads every row of every table of a PostgreSQL schema as text, binary columns in their own bytes.
-func dump(t *testing.T, url string) (texts []string) {
-	t.Helper()
-	conn, err := pgx.Connect(ctx, url)
-	must(t, err)
-	defer conn.Close(ctx)
-	var tables []string
-	rows, err := conn.Query(ctx, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-	must(t, err)
-	for rows.Next() {
-		var n string
-		must(t, rows.Scan(&n))
-		tables = append(tables, n)
-	}
-	must(t, rows.Err())
-	for _, n := range tables {
-		rows, err := conn.Query(ctx, "SELECT * FROM "+pgx.Identifier{n}.Sanitize())
-		must(t, err)
-		for rows.Next() {
-			vs, err := rows.Values()
-			must(t, err)
-			for _, v := range vs {
-				if b, ok := v.([]byte); ok {
-					v = string(b)
-				}
-				texts = append(texts, fmt.Sprint(v))
-			}
-		}
-		must(t, rows.Err())
-	}
-	if len(tables) < 10 || len(texts) < 50 {
-		t.Fatalf("%d tables with %d values are too few to prove anything", len(tables), len(texts))
-	}
-	return texts
 }
