@@ -2,7 +2,6 @@ package series
 
 import (
 	"context"
-	"math"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/calc"
@@ -12,10 +11,10 @@ import (
 // maxBuckets bounds one aggregation.
 const maxBuckets = 1_000_000
 
-// Aggregate hands emit the statistics of an element's series in [from, to), bucket by bucket of the calendar, empty
-// ones too; emit must not keep its argument. Meaning and Interval of o are the element's where they are not set. What
+// Aggregate hands emit the statistics of an element's series in [from, to) as v shows it, bucket by bucket of the
+// calendar, empty ones too; emit must not keep its argument. Meaning and Interval of o are the element's where they are not set. What
 // lies just outside the range makes the values at its edges right. Invalid: the range has too many buckets.
-func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, cal calc.Calendar, o calc.Options, emit func(*calc.Stats) error) error {
+func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, v View, cal calc.Calendar, o calc.Options, emit func(*calc.Stats) error) error {
 	if o.Meaning == "" {
 		o.Meaning = el.Meaning
 	}
@@ -30,7 +29,7 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 	}
 	a := calc.NewAggregator(cal, from, to, o, emit)
 	// A sample stamped at to may count to the last bucket, and one stamped at from to none: one ms more covers both.
-	before, err := e.nearest(ctx, sc, el, from, false)
+	before, err := e.nearest(ctx, sc, el, from, false, v)
 	if err != nil {
 		return err
 	}
@@ -39,7 +38,7 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 			return err
 		}
 	}
-	for s, err := range e.Read(ctx, sc, el, from, to+1) {
+	for s, err := range e.ReadView(ctx, sc, el, from, to+1, v) {
 		if err == nil {
 			err = a.Add(s)
 		}
@@ -47,7 +46,7 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 			return err
 		}
 	}
-	after, err := e.nearest(ctx, sc, el, to+1, true)
+	after, err := e.nearest(ctx, sc, el, to+1, true, v)
 	if err != nil {
 		return err
 	}
@@ -63,45 +62,53 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 const nearestDays = 64
 
 // nearest returns samples of the day nearest to t that has a usable one, on the one side or from t on, ascending:
-// those before t, or those at and after it. The journal is read before the chunks, as everywhere.
-func (e *Engine) nearest(ctx context.Context, sc store.Scope, el lh.Element, t lh.Millis, after bool) ([]lh.Sample, error) {
-	lo, hi := lh.Millis(math.MinInt64), t
+// those before t, or those at and after it.
+func (e *Engine) nearest(ctx context.Context, sc store.Scope, el lh.Element, t lh.Millis, after bool, v View) ([]lh.Sample, error) {
+	lo, hi := lh.MinMillis, t
 	if after {
-		lo, hi = t, math.MaxInt64
+		lo, hi = t, lh.MaxMillis+1
 	}
+	r, err := e.reader(ctx, sc, el, lo, hi, v)
+	if err != nil {
+		return nil, err
+	}
+	// The journal is read before the chunks, as everywhere.
 	unfolded, err := e.unfolded(ctx, sc, el, lo, hi)
 	if err != nil {
 		return nil, err
+	}
+	others := r.fillDays()
+	for n := range unfolded {
+		others[n] = true
 	}
 	number := t.Day()
 	if !after {
 		number = (t - 1).Day()
 	}
-	for try := 0; try < nearestDays; try++ {
-		d, ok := number, true
+	for try := range nearestDays {
+		n, ok := number, true
 		if try > 0 {
-			if d, ok, err = e.db.NearestDay(ctx, sc, el.ID, number, after); err != nil {
+			if n, ok, err = e.db.NearestDay(ctx, sc, el.ID, number, after); err != nil {
 				return nil, err
 			}
-			for n := range unfolded {
-				if after && n > number && (!ok || n < d) || !after && n < number && (!ok || n > d) {
-					d, ok = n, true
+			for o := range others {
+				if after && o > number && (!ok || o < n) || !after && o < number && (!ok || o > n) {
+					n, ok = o, true
 				}
 			}
 		}
 		if !ok {
 			return nil, nil
 		}
-		number = d
-		c, err := e.db.Chunk(ctx, sc, el.ID, d)
+		number = n
+		c, err := e.db.Chunk(ctx, sc, el.ID, n)
 		if err != nil {
 			return nil, err
 		}
-		samples := unfolded[d]
-		if c.Gen > 0 {
-			if samples, _, err = e.decodeDay(el, &day{number: d, journal: samples}, c.Body, lo, hi, nil, nil); err != nil {
-				return nil, err
-			}
+		d := day{number: n, stored: c.Gen > 0, journal: winners(unfolded[n]), writes: unfolded[n], plain: r.plain(n)}
+		samples, err := r.view(ctx, &d, c.Body, nil)
+		if err != nil {
+			return nil, err
 		}
 		for _, s := range samples {
 			if s.Flag < lh.FlagBad {

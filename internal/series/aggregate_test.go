@@ -66,7 +66,7 @@ func TestAggregateEqualsAllSamples(t *testing.T) {
 			keep := func(into *[]calc.Stats) func(*calc.Stats) error {
 				return func(s *calc.Stats) error { *into = append(*into, *s); return nil }
 			}
-			if err := e.Aggregate(ctx, sc, el, from, to, cal, calc.Options{}, keep(&got)); err != nil {
+			if err := e.Aggregate(ctx, sc, el, from, to, series.View{}, cal, calc.Options{}, keep(&got)); err != nil {
 				t.Fatal(err)
 			}
 			a := calc.NewAggregator(cal, from, to, calc.Options{Meaning: el.Meaning, Interval: el.Interval}, keep(&want))

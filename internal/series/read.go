@@ -11,13 +11,19 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
-// unfolded returns an element's samples in [from, to) that are still in the journal, by day, each day normalized. Its
-// memory is bounded by the device's unfolded rows.
-func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) (map[int32][]lh.Sample, error) {
+// write is one write that is still in the journal.
+type write struct {
+	lh.Sample
+	received lh.Millis
+}
+
+// unfolded returns an element's writes in [from, to) that are still in the journal, by day, in the order they were
+// taken in. Its memory is bounded by the device's unfolded rows.
+func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) (map[int32][]write, error) {
 	if el.Device == "" {
 		return nil, nil
 	}
-	days := map[int32][]lh.Sample{}
+	days := map[int32][]write{}
 	var u Upload
 	var batch wire.Batch
 	err := e.db.Journal(ctx, sc, el.Device, func(row store.JournalRow) error {
@@ -36,7 +42,7 @@ func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, fr
 		u.Each(func(channel uint16, s lh.Sample) {
 			if int(channel) == c && s.Time >= from && s.Time < to {
 				d := s.Time.Day()
-				days[d] = append(days[d], s)
+				days[d] = append(days[d], write{s, u.Received})
 			}
 		})
 		return nil
@@ -44,10 +50,16 @@ func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, fr
 	if err != nil {
 		return nil, err
 	}
-	for d, s := range days {
-		days[d] = normalize(s, nil)
-	}
 	return days, nil
+}
+
+// winners returns the writes that stand among some.
+func winners(ws []write) []lh.Sample {
+	s := make([]lh.Sample, len(ws))
+	for i := range ws {
+		s[i] = ws[i].Sample
+	}
+	return normalize(s, nil)
 }
 
 // day is what is known of one UTC day before its chunk is opened.
@@ -56,73 +68,98 @@ type day struct {
 	stored  bool        // there is a chunk
 	summary summary     // of the chunk, if stored
 	journal []lh.Sample // normalized; only what is in the range asked for
+	writes  []write     // the same before normalizing, where the past is asked for
+	plain   bool        // it is shown as it is; see [reader.plain]
 }
 
-// days lists the days in [from, to) that have samples, ascending. The journal is read before the chunks: what is
-// folded in between shows twice and is merged, instead of being missed.
-func (e *Engine) days(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) ([]day, error) {
-	if from >= to {
+// days lists the days that have samples, ascending. The journal is read before the chunks: what is folded in between
+// shows twice and is merged, instead of being missed.
+func (r *reader) days(ctx context.Context) ([]day, error) {
+	if r.from >= r.to {
 		return nil, nil
 	}
-	journal, err := e.unfolded(ctx, sc, el, from, to)
+	journal, err := r.e.unfolded(ctx, r.sc, r.el, r.from, r.to)
 	if err != nil {
 		return nil, err
 	}
+	filled := r.fillDays()
 	var days []day
-	err = e.db.Summaries(ctx, sc, el.ID, from.Day(), (to - 1).Day(), func(c store.Chunk) error {
+	add := func(d day) {
+		d.plain = r.plain(d.number)
+		if ws := journal[d.number]; ws != nil {
+			d.journal = winners(ws)
+			if r.past {
+				d.writes = ws
+			}
+		}
+		delete(journal, d.number)
+		delete(filled, d.number)
+		days = append(days, d)
+	}
+	err = r.e.db.Summaries(ctx, r.sc, r.el.ID, r.from.Day(), (r.to - 1).Day(), func(c store.Chunk) error {
 		s, err := decodeSummary(c.Day, c.Summary)
 		if err != nil {
-			return fmt.Errorf("%s: %w", chunkKey{el.ID, c.Day}, err)
+			return r.e.unreadable(chunkKey{r.el.ID, c.Day}, err)
 		}
-		days = append(days, day{number: c.Day, stored: true, summary: s, journal: journal[c.Day]})
-		delete(journal, c.Day)
+		add(day{number: c.Day, stored: true, summary: s})
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for n, s := range journal {
-		days = append(days, day{number: n, journal: s})
+	for n := range journal {
+		add(day{number: n})
+	}
+	for n := range filled {
+		add(day{number: n})
 	}
 	slices.SortFunc(days, func(a, b day) int { return int(a.number) - int(b.number) })
 	return days, nil
 }
 
-// open returns a day's samples in [from, to), merged, in dst's memory.
-func (e *Engine) open(ctx context.Context, sc store.Scope, el lh.Element, d *day, from, to lh.Millis, dst, scratch []lh.Sample) (samples, usedScratch []lh.Sample, err error) {
-	if !d.stored {
-		return append(dst[:0], d.journal...), scratch, nil
+// open returns a day's samples, in dst's memory.
+func (r *reader) open(ctx context.Context, d *day, dst []lh.Sample) ([]lh.Sample, error) {
+	var body []byte
+	if d.stored {
+		c, err := r.e.db.Chunk(ctx, r.sc, r.el.ID, d.number)
+		if err != nil {
+			return dst, err
+		}
+		body = c.Body
 	}
-	c, err := e.db.Chunk(ctx, sc, el.ID, d.number)
-	if err != nil {
-		return dst, scratch, err
-	}
-	return e.decodeDay(el, d, c.Body, from, to, dst, scratch)
+	return r.view(ctx, d, body, dst)
 }
 
-// decodeDay merges a day's chunk and journal.
-func (e *Engine) decodeDay(el lh.Element, d *day, body []byte, from, to lh.Millis, dst, scratch []lh.Sample) ([]lh.Sample, []lh.Sample, error) {
-	scratch, err := e.codec.decode(scratch[:0], chunkMagic, d.number, body)
-	if err != nil {
-		k := chunkKey{el.ID, d.number}
-		e.problem(k.String(), err)
-		return dst, scratch, fmt.Errorf("%s: %w", k, err)
+// unreadable notes what of a chunk cannot be read and names it.
+func (e *Engine) unreadable(k chunkKey, err error) error {
+	if gone(err) {
+		return err
 	}
-	return merge(dst, clip(scratch, from, to), d.journal, nil), scratch, nil
+	e.problem(k.String(), err)
+	return fmt.Errorf("%s: %w", k, err)
 }
 
-// Read yields the samples of an element in [from, to), each once, ascending. It holds one day in memory at a time,
-// beside the device's unfolded uploads, so that an export of any length streams. An error ends it.
+// Read yields the samples of an element in [from, to) as people see them now, each once, ascending. It holds one day
+// in memory at a time, beside the device's unfolded uploads, so that an export of any length streams. An error ends it.
 func (e *Engine) Read(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) iter.Seq2[lh.Sample, error] {
+	return e.ReadView(ctx, sc, el, from, to, View{})
+}
+
+// ReadView is [Engine.Read] as another View shows the series.
+func (e *Engine) ReadView(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, v View) iter.Seq2[lh.Sample, error] {
 	return func(yield func(lh.Sample, error) bool) {
-		days, err := e.days(ctx, sc, el, from, to)
+		r, err := e.reader(ctx, sc, el, from, to, v)
+		var days []day
+		if err == nil {
+			days, err = r.days(ctx)
+		}
 		if err != nil {
 			yield(lh.Sample{}, err)
 			return
 		}
-		var samples, scratch []lh.Sample
+		var samples []lh.Sample
 		for i := range days {
-			if samples, scratch, err = e.open(ctx, sc, el, &days[i], from, to, samples, scratch); err != nil {
+			if samples, err = r.open(ctx, &days[i], samples); err != nil {
 				yield(lh.Sample{}, err)
 				return
 			}

@@ -24,22 +24,30 @@ const (
 	maxGaps   = 1000
 )
 
-// Reduce returns an element's series in [from, to): every sample if there are at most points of them or points is 0,
-// else the least and the greatest of each of points/2 equal buckets over the extent of the data, with their true times
-// and flags, so that every spike stays. Invalid: points is 1 or negative.
+// Reduce returns an element's series in [from, to) as people see it now: every sample if there are at most points of
+// them or points is 0, else the least and the greatest of each of points/2 equal buckets over the extent of the data,
+// with their true times and flags, so that every spike stays. Invalid: points is 1 or negative.
 func (e *Engine) Reduce(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, points int) (Reduced, error) {
+	return e.ReduceView(ctx, sc, el, from, to, points, View{})
+}
+
+// ReduceView is [Engine.Reduce] as another View shows the series.
+func (e *Engine) ReduceView(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, points int, v View) (Reduced, error) {
 	if points == 1 || points < 0 {
 		return Reduced{}, lh.Errorf(lh.Invalid, "a series cannot be reduced to %d points; ask for 2 or more, or 0 for all", points)
 	}
-	days, err := e.days(ctx, sc, el, from, to)
+	in, err := e.reader(ctx, sc, el, from, to, v)
+	if err != nil {
+		return Reduced{}, err
+	}
+	days, err := in.days(ctx)
 	if err != nil {
 		return Reduced{}, err
 	}
 	r := &reducer{limit: el.Interval * gapHalves / 2}
-	// What must be opened in any case: days at the edges, and days with unfolded samples. They are few, and tell how
-	// many samples there are and where they begin and end.
+	// What must be opened in any case: days at the edges, with unfolded samples, and that are not shown as they are
+	// stored. They tell how many samples there are and where they begin and end.
 	opened := map[int32][]lh.Sample{}
-	var scratch []lh.Sample
 	first, last := to, from
 	for i := range days {
 		d := &days[i]
@@ -48,8 +56,8 @@ func (e *Engine) Reduce(ctx context.Context, sc store.Scope, el lh.Element, from
 			first, last = min(first, d.summary.first.Time), max(last, d.summary.last.Time)
 			continue
 		}
-		var samples []lh.Sample
-		if samples, scratch, err = e.open(ctx, sc, el, d, from, to, nil, scratch); err != nil {
+		samples, err := in.open(ctx, d, nil)
+		if err != nil {
 			return Reduced{}, err
 		}
 		opened[d.number] = samples
@@ -67,26 +75,27 @@ func (e *Engine) Reduce(ctx context.Context, sc store.Scope, el lh.Element, from
 	} else {
 		r.out = make([]lh.Sample, 0, r.count)
 	}
-	return e.reduceDays(ctx, sc, el, from, to, days, opened, r)
+	return in.reduceDays(ctx, days, opened, r)
 }
 
-// whole reports whether the day's summary answers for it: all of it is asked for, and nothing of it is unfolded.
+// whole reports whether the day's summary answers for it: all of it is asked for, as it is stored, and nothing of it is
+// unfolded.
 func (d *day) whole(from, to lh.Millis) bool {
-	return d.stored && len(d.journal) == 0 && lh.DayStart(d.number) >= from && lh.DayStart(d.number+1) <= to
+	return d.plain && d.stored && len(d.journal) == 0 && lh.DayStart(d.number) >= from && lh.DayStart(d.number+1) <= to
 }
 
 // reduceDays walks the days: those opened already, those a summary answers for, and the rest, whose chunks are read in
 // one pass.
-func (e *Engine) reduceDays(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, days []day, opened map[int32][]lh.Sample, r *reducer) (Reduced, error) {
-	var samples, scratch []lh.Sample
+func (in *reader) reduceDays(ctx context.Context, days []day, opened map[int32][]lh.Sample, r *reducer) (Reduced, error) {
+	var samples []lh.Sample
+	isOpen := func(d *day) bool { _, ok := opened[d.number]; return ok }
 	closed := func(d *day) bool { // the summary is enough
-		_, done := opened[d.number]
-		return !done && r.reduced && r.bucket(d.summary.first.Time) == r.bucket(d.summary.last.Time) && !r.hiddenGaps(&d.summary)
+		return !isOpen(d) && r.reduced && r.bucket(d.summary.first.Time) == r.bucket(d.summary.last.Time) && !r.hiddenGaps(&d.summary)
 	}
 	for i := 0; i < len(days); {
 		d := &days[i]
-		if s, ok := opened[d.number]; ok {
-			r.samples(s)
+		if isOpen(d) {
+			r.samples(opened[d.number])
 			i++
 			continue
 		}
@@ -97,17 +106,16 @@ func (e *Engine) reduceDays(ctx context.Context, sc store.Scope, el lh.Element, 
 		}
 		// A run of days that must be opened: one query for all of them.
 		j := i
-		for j < len(days) && days[j].stored && opened[days[j].number] == nil && !closed(&days[j]) {
+		for j < len(days) && !isOpen(&days[j]) && !closed(&days[j]) {
 			j++
 		}
 		at := i
-		err := e.db.Chunks(ctx, sc, el.ID, d.number, days[j-1].number, func(c store.Chunk) error {
+		err := in.e.db.Chunks(ctx, in.sc, in.el.ID, d.number, days[j-1].number, func(c store.Chunk) error {
 			if at >= j || days[at].number != c.Day {
 				return nil // stored meanwhile: newer than this answer
 			}
 			var err error
-			samples, scratch, err = e.decodeDay(el, &days[at], c.Body, from, to, samples, scratch)
-			if err == nil {
+			if samples, err = in.view(ctx, &days[at], c.Body, samples); err == nil {
 				r.samples(samples)
 				at++
 			}
