@@ -60,7 +60,9 @@ func New(base string, o Options) (*Client, error) {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: o.Roots}
-	return &Client{base: u, http: &http.Client{Transport: t}, token: o.Token, limit: o.Timeout}, nil
+	// A hub never redirects. Following somebody who does would carry the token elsewhere, in plaintext even.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: u, http: &http.Client{Transport: t, CheckRedirect: stay}, token: o.Token, limit: o.Timeout}, nil
 }
 
 // Close closes idle connections.
@@ -78,7 +80,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Detail }
 
-// open sends a request and returns the answer, whose body the caller closes. Statuses of 400 and above are errors.
+// open sends a request and returns the answer, whose body the caller closes. Statuses of 300 and above are errors.
 func (c *Client) open(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
 	u := c.base.JoinPath(path)
 	u.RawQuery = query.Encode()
@@ -104,12 +106,13 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode < 400 {
+	if resp.StatusCode < 300 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	e := &Error{Status: resp.StatusCode, Detail: resp.Status}
-	if b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)); err == nil && strings.HasSuffix(resp.Header.Get("Content-Type"), "json") {
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)); err == nil && strings.HasSuffix(kind, "json") {
 		json.Unmarshal(b, e) // what does not parse leaves the status
 	}
 	return nil, e
@@ -346,11 +349,15 @@ func (c *Client) Export(ctx context.Context, project string, elements []string, 
 		r.ReuseRecord, r.FieldsPerRecord = true, 4
 		for first := true; ; first = false {
 			rec, err := r.Read()
-			if errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) && !first {
 				return
 			}
-			if err == nil && first {
-				continue
+			if first {
+				if err == nil && strings.Join(rec, ",") == exportHead {
+					continue
+				}
+				yield(Sample{}, fmt.Errorf("what the hub sends is no export: %w", errors.Join(err, errHead)))
+				return
 			}
 			var s Sample
 			if err == nil {
@@ -362,6 +369,11 @@ func (c *Client) Export(ctx context.Context, project string, elements []string, 
 		}
 	}
 }
+
+// exportHead is the first line of an export.
+const exportHead = "time,element_id,value,flag"
+
+var errHead = errors.New("it does not begin with " + exportHead)
 
 func parseSample(rec []string) (Sample, error) {
 	t, err := time.Parse(time.RFC3339Nano, rec[0])
