@@ -35,11 +35,10 @@ type Master struct {
 }
 
 // LogValue keeps the key out of every log.
-func (m *Master) LogValue() slog.Value { return slog.StringValue("[master key " + m.ID() + "]") }
+func (m Master) LogValue() slog.Value { return slog.StringValue("[master key " + m.ID() + "]") }
 
-// String and GoString keep the key out of every message.
-func (m *Master) String() string   { return "[master key]" }
-func (m *Master) GoString() string { return "[master key]" }
+// Format keeps the key out of every message, whatever the verb.
+func (m Master) Format(f fmt.State, _ rune) { io.WriteString(f, "[master key]") }
 
 func newMaster(key []byte) (*Master, error) {
 	m := &Master{key: key}
@@ -124,12 +123,12 @@ func LoadMaster(path string) (*Master, error) {
 }
 
 // Derive returns n bytes that depend on the master key and purpose only.
-func (m *Master) Derive(purpose string, n int) ([]byte, error) {
+func (m Master) Derive(purpose string, n int) ([]byte, error) {
 	return hkdf.Key(sha256.New, m.key, nil, "loggerhead "+purpose+" v1", n)
 }
 
 // ID is a short public name of the key, which tells two keys apart and gives nothing away.
-func (m *Master) ID() string {
+func (m Master) ID() string {
 	b, err := m.Derive("name", 6)
 	if err != nil {
 		return "?"
