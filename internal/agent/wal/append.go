@@ -10,20 +10,20 @@ import (
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
 
-// pending is one Append on its way to the disk. It belongs to its caller until it is queued, then to whoever holds
-// commitMu, until done.
+// pending is one Append on its way to the disk. It belongs to its caller until it is queued, then to whoever leads, until
+// turn says something.
 type pending struct {
 	bodies [][]byte
-	staged int    // bodies that have a sequence number and are in Log.buf, or beyond
-	synced int    // bodies that are durable
-	first  uint32 // sequence number of bodies[0]
-	done   bool
+	staged int       // bodies that have a sequence number and are in Log.buf, or beyond
+	synced int       // bodies that are durable
+	first  uint32    // sequence number of bodies[0]
+	turn   chan bool // true: lead; false: it is settled
 	err    error
 }
 
 // Append adds records and returns the sequence number of the first; on return they are durable. Calls at the same time
-// share one sync: who gets to write takes along everybody who waits. ctx counts until then; a write under way is not
-// given up.
+// share one sync: one of them leads and takes along all who wait, and then one of those who came in the meantime. ctx
+// counts until it is queued; a write is not given up.
 //
 // Invalid: a record could never be sent; none was taken. Exhausted ([ErrFull]): no room. After any other error the
 // records may be there or not.
@@ -31,7 +31,7 @@ func (l *Log) Append(ctx context.Context, recs ...Record) (first uint32, err err
 	if len(recs) == 0 {
 		return 0, lh.Errorf(lh.Invalid, "there are no records to append")
 	}
-	p := &pending{bodies: make([][]byte, len(recs))}
+	p := &pending{bodies: make([][]byte, len(recs)), turn: make(chan bool, 1)}
 	for i := range recs {
 		if p.bodies[i], err = appendBody(nil, &recs[i]); err != nil {
 			return 0, err
@@ -42,21 +42,36 @@ func (l *Log) Append(ctx context.Context, recs ...Record) (first uint32, err err
 	}
 	l.queueMu.Lock()
 	l.queue = append(l.queue, p)
+	lead := !l.led
+	l.led = true
 	l.queueMu.Unlock()
-
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
-	if !p.done {
-		l.queueMu.Lock()
-		group := l.queue
-		l.queue = nil
-		l.queueMu.Unlock()
-		l.commit(group)
+	if lead || <-p.turn {
+		l.lead()
 	}
 	if p.err != nil {
 		return 0, p.err
 	}
 	return p.first, nil
+}
+
+// lead commits what is queued, the caller's own among it, and lets the next lead.
+func (l *Log) lead() {
+	l.commitMu.Lock()
+	l.queueMu.Lock()
+	group := l.queue
+	l.queue = nil
+	l.queueMu.Unlock()
+	l.commit(group)
+	l.commitMu.Unlock()
+
+	l.queueMu.Lock()
+	if l.led = len(l.queue) > 0; l.led {
+		l.queue[0].turn <- true
+	}
+	l.queueMu.Unlock()
+	for _, p := range group {
+		p.turn <- false // the leader's own is never read
+	}
 }
 
 // commit writes a group and settles each of it. Holds commitMu.
@@ -65,7 +80,6 @@ func (l *Log) commit(group []*pending) {
 	fitting := group[:0:0]
 	var need int64
 	for _, p := range group {
-		p.done = true
 		n := l.need(p)
 		switch {
 		case l.closed:

@@ -63,11 +63,10 @@ func TestOneByteWrongCostsOneRecord(t *testing.T) {
 		t.Fatalf("only %d files", len(names))
 	}
 	for _, name := range []string{names[1], names[len(names)-2]} { // a file in the middle, and the last (behind is the cursor)
-		step := 1
-		if testing.Short() {
-			step = 13
-		}
-		for at := 0; at < len(files[name]); at += step {
+		for at := 0; at < len(files[name]); at++ {
+			if at > headerSize+300 && at%11 != 0 {
+				continue // the records are alike
+			}
 			dir := filepath.Join(root, "damaged")
 			bad := maps.Clone(files)
 			bad[name] = bytes.Clone(files[name])

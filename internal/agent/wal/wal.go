@@ -32,8 +32,9 @@ type Log struct {
 	marks  [2]mark
 	failed int // reads that failed in a row
 
-	queueMu sync.Mutex // guards queue; taken alone
+	queueMu sync.Mutex // taken last, and for no I/O
 	queue   []*pending
+	led     bool // somebody leads, or has been told to
 
 	// commitMu is held for every change of the disk, so for the length of a sync. It guards what follows.
 	commitMu sync.Mutex

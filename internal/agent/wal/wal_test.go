@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -446,6 +447,60 @@ func TestManyAppendAtOnce(t *testing.T) {
 	slices.Sort(seqs)
 	if len(slices.Compact(seqs)) != 2*workers*each {
 		t.Fatal("a number was given twice")
+	}
+}
+
+// While one Append syncs, others queue; they share the next sync.
+func TestAppendsShareASync(t *testing.T) {
+	dir := t.TempDir()
+	tr := &tracer{root: dir}
+	const others = 8
+	var l *Log
+	var syncing chan struct{} // closed when the first sync begins
+	syncs := 0
+	tr.fail = func(_ int, s step) (int, error) {
+		if syncing == nil || s.op != "sync" {
+			return 0, nil
+		}
+		if syncs++; syncs > 1 {
+			return 0, nil
+		}
+		close(syncing)
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			l.queueMu.Lock()
+			n := len(l.queue)
+			l.queueMu.Unlock()
+			if n == others {
+				return 0, nil
+			}
+		}
+		return 0, errors.New("the others do not queue")
+	}
+	l, err := open(dir, Options{}, tr.disk(), maxSequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	syncing = make(chan struct{})
+	var wg sync.WaitGroup
+	add := func(i int) {
+		wg.Go(func() {
+			if _, err := l.Append(context.Background(), rec(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	add(0)
+	<-syncing
+	for i := range others {
+		add(i + 1)
+	}
+	wg.Wait()
+	if syncs != 2 {
+		t.Errorf("%d appends took %d syncs", 1+others, syncs)
+	}
+	if st := mustStats(t, l); st.Unacked != 1+others {
+		t.Errorf("stats %+v", st)
 	}
 }
 
