@@ -48,7 +48,7 @@ func (c *codec) encodeArrivals(day int32, as []arrival) (body []byte, least, gre
 
 // decodeArrivals reads them behind dst.
 func (c *codec) decodeArrivals(dst []arrival, day int32, body []byte) ([]arrival, error) {
-	b, err := c.unpack(arrivalMagic, body)
+	b, err := c.unpack(arrivalMagic, body, nil)
 	if err != nil {
 		return dst, err
 	}

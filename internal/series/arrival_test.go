@@ -61,7 +61,7 @@ func FuzzArrivals(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	plain, err := c.unpack(arrivalMagic, raw)
+	plain, err := c.unpack(arrivalMagic, raw, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -107,3 +107,38 @@ func cpuSeconds(b *testing.B) float64 {
 	}
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
+
+// BenchmarkYear reduces a year of minutes to 1,000 buckets. One op is one chart.
+func BenchmarkYear(b *testing.B) {
+	const days = 365
+	db := storetest.Open(b, storetest.SQLite(b))
+	sc := storetest.Project(b, db)
+	l := newLogger(b, db, sc, "level")
+	e, _ := start(b, db, series.Options{})
+	r := rand.New(rand.NewPCG(7, 7))
+	from := lh.DayStart(20000)
+	for d := range days {
+		rs := make([]wire.Record, 24*60)
+		for k := range rs {
+			x := float64(d*24*60 + k)
+			rs[k] = record(from+lh.Millis(x)*60_000, math.Round(1200+300*math.Sin(x/5000)+r.NormFloat64()*2)/1000)
+		}
+		if err := e.Append(ctx, l.upload(b, l.seq, rs...)); err != nil {
+			b.Fatal(err)
+		}
+		l.seq += uint32(len(rs))
+	}
+	if err := e.FoldNow(ctx); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	used := cpuSeconds(b)
+	for b.Loop() {
+		got, err := e.Reduce(ctx, sc, l.elements[0], from, from+days*lh.DayMillis, 2000)
+		if err != nil || got.Count != days*24*60 || len(got.Samples) < 1900 {
+			b.Fatal(got.Count, len(got.Samples), err)
+		}
+	}
+	b.ReportMetric((cpuSeconds(b)-used)/float64(b.N)*1e3, "cpu-ms/op")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -44,6 +45,7 @@ var errChunk = errors.New("chunk is damaged")
 type codec struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
+	raw sync.Pool // *[]byte, for decoding
 }
 
 func newCodec() *codec {
@@ -168,15 +170,27 @@ func (c *codec) pack(magic string, raw []byte) ([]byte, error) {
 
 // decode reads a chunk's samples behind dst. Any bytes that encode has not written for this day are an error.
 func (c *codec) decode(dst []lh.Sample, magic string, day int32, body []byte) ([]lh.Sample, error) {
-	raw, err := c.unpack(magic, body)
+	buf, _ := c.raw.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	raw, err := c.unpack(magic, body, (*buf)[:0])
 	if err != nil {
 		return dst, err
 	}
-	return decodeColumns(dst, day, raw, magic == revisionMagic)
+	dst, err = decodeColumns(dst, day, raw, magic == revisionMagic)
+	if cap(raw) <= maxPooledRaw {
+		*buf = raw
+		c.raw.Put(buf)
+	}
+	return dst, err
 }
 
-// unpack takes the frame off.
-func (c *codec) unpack(magic string, body []byte) ([]byte, error) {
+// maxPooledRaw is the size up to which memory for decoding is kept: a day of samples every few seconds.
+const maxPooledRaw = 256 << 10
+
+// unpack takes the frame off, in buf's memory where it is enough.
+func (c *codec) unpack(magic string, body, buf []byte) ([]byte, error) {
 	if len(body) < len(magic)+5 || string(body[:4]) != magic {
 		return nil, fmt.Errorf("%w: it does not begin with %s", errChunk, magic)
 	}
@@ -190,7 +204,10 @@ func (c *codec) unpack(magic string, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: its frame", errChunk)
 	}
 	// What is promised is not allocated before it is there: at most the input times what zstd can do, by growing.
-	raw, err := c.dec.DecodeAll(body[8+n:], make([]byte, 0, min(size, uint64(len(body))*64+4096)))
+	if likely := min(size, uint64(len(body))*64+4096); uint64(cap(buf)) < likely {
+		buf = make([]byte, 0, likely)
+	}
+	raw, err := c.dec.DecodeAll(body[8+n:], buf[:0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errChunk, err)
 	}
@@ -235,12 +252,20 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.S
 	b := columns[0]
 	prev, delta := start, int64(0)
 	for i := range out {
-		dod, k := binary.Varint(b)
-		if k <= 0 {
+		if len(b) == 0 {
 			return bad("times")
 		}
-		b = b[k:]
-		delta += dod
+		// A logger that keeps its interval has zeros here, one byte each.
+		if b[0] == 0 {
+			b = b[1:]
+		} else {
+			dod, k := binary.Varint(b)
+			if k <= 0 {
+				return bad("times")
+			}
+			b = b[k:]
+			delta += dod
+		}
 		if prev += delta; prev < start || prev >= end || i > 0 && (delta < 0 || delta == 0 && !repeats) {
 			return bad("times")
 		}
@@ -273,12 +298,19 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.S
 	b = columns[3]
 	prev, delta = 0, 0
 	for i := range out {
-		dod, k := binary.Varint(b)
-		if k <= 0 {
+		if len(b) == 0 {
 			return bad("ranks")
 		}
-		b = b[k:]
-		delta += dod
+		if b[0] == 0 { // likewise: records of one log, one after the other
+			b = b[1:]
+		} else {
+			dod, k := binary.Varint(b)
+			if k <= 0 {
+				return bad("ranks")
+			}
+			b = b[k:]
+			delta += dod
+		}
 		prev += delta
 		out[i].Rank = lh.Rank(prev)
 		if i > 0 && out[i].Time == out[i-1].Time && out[i].Rank <= out[i-1].Rank {
@@ -299,11 +331,21 @@ func decodeValues(out []lh.Sample, b []byte) error {
 		b = b[2:]
 		m := int64(0)
 		for i := range out {
-			d, k := binary.Varint(b)
-			if k <= 0 {
-				return bad
+			var d int64
+			switch {
+			case len(b) > 0 && b[0] < 0x80: // most differences take one byte or two
+				u := uint64(b[0])
+				d, b = int64(u>>1)^-int64(u&1), b[1:]
+			case len(b) > 1 && b[1] < 0x80:
+				u := uint64(b[0]&0x7f) | uint64(b[1])<<7
+				d, b = int64(u>>1)^-int64(u&1), b[2:]
+			default:
+				v, k := binary.Varint(b)
+				if k <= 0 {
+					return bad
+				}
+				d, b = v, b[k:]
 			}
-			b = b[k:]
 			if m += d; m > 1<<53 || m < -1<<53 {
 				return bad
 			}

@@ -171,14 +171,44 @@ func (r *reducer) step(t lh.Millis) {
 }
 
 func (r *reducer) samples(s []lh.Sample) {
-	for i := range s {
-		r.step(s[i].Time)
-		if !r.reduced {
-			r.out = append(r.out, s[i])
-			continue
+	if !r.reduced {
+		for i := range s {
+			r.step(s[i].Time)
 		}
-		r.into(r.bucket(s[i].Time), s[i], s[i])
+		r.out = append(r.out, s...)
+		return
 	}
+	for i := 0; i < len(s); {
+		// The run of samples in one bucket; where it ends is worked out once for all of them.
+		bucket := r.bucket(s[i].Time)
+		end := r.end(bucket)
+		least, greatest := i, i
+		r.step(s[i].Time)
+		for i++; i < len(s) && s[i].Time < end; i++ {
+			r.step(s[i].Time)
+			if s[i].Value < s[least].Value {
+				least = i
+			}
+			if s[i].Value > s[greatest].Value {
+				greatest = i
+			}
+		}
+		r.into(bucket, s[least], s[greatest])
+	}
+}
+
+// end returns the first time after a bucket. The last bucket also takes what lies beyond the extent.
+func (r *reducer) end(bucket uint64) lh.Millis {
+	if bucket+1 >= r.buckets {
+		return lh.MaxMillis + 1
+	}
+	// The least offset with offset*buckets/width >= bucket+1.
+	hi, lo := bits.Mul64(bucket+1, r.width)
+	q, rest := bits.Div64(hi, lo, r.buckets)
+	if rest > 0 {
+		q++
+	}
+	return r.from + lh.Millis(q)
 }
 
 // summary takes a day that lies in one bucket.
