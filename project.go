@@ -6,7 +6,12 @@ type Project struct {
 	Name    string
 	Zone    string // IANA time zone in which days are cut where a location has none, e.g. "Europe/Copenhagen"
 	Created Millis
+	// Retention is after how many days samples are deleted for good; 0 keeps them for ever.
+	Retention int
 }
+
+// MaxRetention bounds [Project].Retention: a thousand years.
+const MaxRetention = 366_000
 
 // Location is a site of a project.
 type Location struct {

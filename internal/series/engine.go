@@ -83,6 +83,7 @@ type Engine struct {
 	// backlog is the bytes of journal waiting for a fold: counted up at commits, set right at every look at the table.
 	backlog atomic.Int64
 	nudge   chan struct{} // tells the folder that much has come
+	retain  chan struct{} // asks for what is to be deleted to be deleted
 
 	problemsMu sync.Mutex
 	problems   map[string]string // by row or chunk, in words
@@ -100,7 +101,7 @@ type pending struct {
 // New returns an engine on a database. Nothing is stored before Run runs.
 func New(db *store.DB, o Options) *Engine {
 	o.defaults()
-	e := &Engine{db: db, o: o, codec: newCodec(), queue: make(chan *pending, o.QueueRows), nudge: make(chan struct{}, 1), problems: map[string]string{}}
+	e := &Engine{db: db, o: o, codec: newCodec(), queue: make(chan *pending, o.QueueRows), nudge: make(chan struct{}, 1), retain: make(chan struct{}, 1), problems: map[string]string{}}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		o.Registerer.MustRegister(c)
@@ -171,6 +172,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stopFold()
 	var folder sync.WaitGroup
 	folder.Go(func() { e.foldLoop(foldCtx) })
+	folder.Go(func() { e.retainLoop(foldCtx) })
 	var committer sync.WaitGroup
 	committer.Go(e.commitLoop)
 	<-ctx.Done()

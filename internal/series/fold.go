@@ -49,8 +49,12 @@ func (e *Engine) foldDue(ctx context.Context, all bool) error {
 	var errs []error
 	for _, b := range backlogs {
 		due := all || b.Rows >= e.o.FoldRows || b.Bytes >= e.o.FoldBytes || int64(now-b.Oldest) >= e.o.FoldAge.Milliseconds()
-		if due {
-			errs = append(errs, e.foldProject(ctx, b))
+		if !due {
+			continue
+		}
+		// A project that is gone: what it has left is swept, not folded.
+		if err := e.foldProject(ctx, b); lh.CodeOf(err) != lh.NotFound {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -64,7 +64,7 @@ func (db *DB) project(ctx context.Context, on queryer, id lh.ProjectID) (lh.Proj
 		return p, err
 	}
 	var sealed []byte
-	err = db.row(ctx, on, `SELECT created, body FROM project WHERE id = $1`, id).Scan(&p.Created, &sealed)
+	err = db.row(ctx, on, `SELECT created, retention_days, body FROM project WHERE id = $1`, id).Scan(&p.Created, &p.Retention, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, lh.Errorf(lh.NotFound, "there is no such project, or it is not yours to see")
 	}
@@ -79,7 +79,7 @@ func (db *DB) project(ctx context.Context, on queryer, id lh.ProjectID) (lh.Proj
 	return p, nil
 }
 
-// ChangeProject writes the project's name and zone.
+// ChangeProject writes the project's name, zone and retention.
 func (db *DB) ChangeProject(ctx context.Context, sc Scope, p lh.Project) error {
 	if err := sc.need(lh.PermAdminister); err != nil {
 		return err
@@ -88,15 +88,19 @@ func (db *DB) ChangeProject(ctx context.Context, sc Scope, p lh.Project) error {
 	if err != nil {
 		return err
 	}
+	if p.Retention < 0 || p.Retention > lh.MaxRetention {
+		return lh.Errorf(lh.Invalid, "retention is 0 (for ever) to %d days", lh.MaxRetention)
+	}
 	body, err := sealJSON(k, projectBody{p.Name, p.Zone}, place("project", sc.project))
 	if err != nil {
 		return err
 	}
 	return db.update(ctx, func(t *tx) error {
-		if _, err := t.exec(ctx, `UPDATE project SET body = $2 WHERE id = $1`, sc.project, body); err != nil {
+		if _, err := t.exec(ctx, `UPDATE project SET body = $2, retention_days = $3 WHERE id = $1`, sc.project, body, p.Retention); err != nil {
 			return fmt.Errorf("change project: %w", err)
 		}
-		return t.audit(ctx, sc.project, sc.actor, "project.change", string(sc.project), projectBody{p.Name, p.Zone})
+		return t.audit(ctx, sc.project, sc.actor, "project.change", string(sc.project),
+			map[string]any{"name": p.Name, "zone": p.Zone, "retention_days": p.Retention})
 	})
 }
 

@@ -55,7 +55,16 @@ CREATE TABLE arrival (
     PRIMARY KEY (project_id, device_id, day)
 );
 
+ALTER TABLE project ADD COLUMN retention_days INTEGER NOT NULL DEFAULT 0; -- 0 keeps everything
+
+CREATE TABLE deleted_project (
+    id      TEXT NOT NULL PRIMARY KEY, -- its key is gone; its rows go bit by bit
+    deleted BIGINT NOT NULL
+);
+
 -- +goose Down
+DROP TABLE deleted_project;
+ALTER TABLE project DROP COLUMN retention_days;
 DROP TABLE arrival;
 DROP TABLE revision;
 DROP TABLE approval;

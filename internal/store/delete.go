@@ -1,0 +1,292 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// Deletion is a range of an element's series that goes for good: whole days, and days that lose a part.
+type Deletion struct {
+	Element  lh.ElementID
+	From, To lh.Millis // what was asked for, for the audit trail
+	// FirstDay to LastDay go whole; none when LastDay is before FirstDay.
+	FirstDay, LastDay int32
+	// Rewritten are days that lose a part: what stays of chunk and revision, at the Gen they were read at. A nil Body
+	// is a day of which nothing stays; a Revision of no bytes, one without losers.
+	Rewritten []Chunk
+	// Latest is the newest sample that stays; nil when none does.
+	Latest *lh.Latest
+}
+
+// DeleteSeries deletes a range of a series in one transaction. Conflict: part of it is approved, or a chunk moved on
+// meanwhile.
+func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) error {
+	if err := sc.need(lh.PermDestroy); err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
+	moved := lh.Errorf(lh.Conflict, "the series changed meanwhile; try again")
+	err = db.update(ctx, func(t *tx) error {
+		detail := map[string]any{"from": d.From, "to": d.To}
+		if err := t.audit(ctx, sc.project, sc.actor, "series.delete", string(d.Element), detail); err != nil {
+			return err
+		}
+		if err := t.notApproved(ctx, sc, d.Element, d.From, d.To); err != nil {
+			return err
+		}
+		if err := t.dropDays(ctx, sc.project, d.Element, d.FirstDay, d.LastDay); err != nil {
+			return err
+		}
+		for _, c := range d.Rewritten {
+			if err := t.rewrite(ctx, sc, c, moved); err != nil {
+				return err
+			}
+		}
+		if d.Latest == nil {
+			_, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`, sc.project, d.Element, d.From, d.To)
+			return err
+		}
+		l := *d.Latest
+		body, err := sealLatest(k, sc.project, l)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `UPDATE latest SET time = $5, rank = $6, received = $7, body = $8
+			WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`,
+			sc.project, d.Element, d.From, d.To, l.Sample.Time, rankColumn(l.Sample.Rank), l.Received, body)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete series of %s: %w", d.Element, err)
+	}
+	return nil
+}
+
+func (t *tx) dropDays(ctx context.Context, p lh.ProjectID, e lh.ElementID, first, last int32) error {
+	if last < first {
+		return nil
+	}
+	for _, table := range []string{"chunk", "revision"} {
+		_, err := t.exec(ctx, `DELETE FROM `+table+` WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4`, p, e, first, last)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewrite puts back what stays of a day; moved where the chunk is no longer at its Gen.
+func (t *tx) rewrite(ctx context.Context, sc Scope, c Chunk, moved error) error {
+	k, err := t.db.key(ctx, t, string(sc.project))
+	if err != nil {
+		return err
+	}
+	var n int64
+	if c.Body == nil {
+		n, err = t.exec(ctx, `DELETE FROM chunk WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`, sc.project, c.Element, c.Day, c.Gen)
+	} else {
+		var summary, body []byte
+		if summary, err = k.Seal(c.Summary, chunkPlace(sc.project, c.Element, c.Day, "summary")); err != nil {
+			return err
+		}
+		if body, err = k.Seal(c.Body, chunkPlace(sc.project, c.Element, c.Day, "body")); err != nil {
+			return err
+		}
+		n, err = t.exec(ctx, `UPDATE chunk SET gen = gen + 1, summary = $5, body = $6 WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`,
+			sc.project, c.Element, c.Day, c.Gen, summary, body)
+	}
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return moved
+	}
+	if len(c.Revision) == 0 {
+		_, err = t.exec(ctx, `DELETE FROM revision WHERE project_id = $1 AND element_id = $2 AND day = $3`, sc.project, c.Element, c.Day)
+		return err
+	}
+	sealed, err := k.Seal(c.Revision, chunkPlace(sc.project, c.Element, c.Day, "revision"))
+	if err == nil {
+		_, err = t.exec(ctx, revisionPut, sc.project, c.Element, c.Day, sealed)
+	}
+	return err
+}
+
+// Retain is a project that keeps samples for some days only.
+type Retain struct {
+	Project lh.ProjectID
+	Days    int
+}
+
+// Retentions returns the projects that do not keep everything. It is the hub's own.
+func (db *DB) Retentions(ctx context.Context) ([]Retain, error) {
+	var rs []Retain
+	err := db.each(ctx, db.read, `SELECT id, retention_days FROM project WHERE retention_days > 0 ORDER BY id`, nil, func(scan func(...any) error) error {
+		var r Retain
+		err := scan(&r.Project, &r.Days)
+		rs = append(rs, r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read retentions: %w", err)
+	}
+	return rs, nil
+}
+
+// DropBefore deletes the days of every series of a project before a day, and when their uploads arrived; latest rows
+// before it too. It deletes element by element, so that no transaction is long, and returns how many chunks went.
+func (db *DB) DropBefore(ctx context.Context, sc Scope, day int32) (chunks int64, err error) {
+	if err := sc.need(lh.PermMaintain); err != nil {
+		return 0, err
+	}
+	var ids []lh.ElementID
+	err = db.each(ctx, db.read, `SELECT id FROM element WHERE project_id = $1 ORDER BY id`, []any{sc.project}, func(scan func(...any) error) error {
+		var id lh.ElementID
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("drop old samples: %w", err)
+	}
+	for _, id := range ids {
+		var old int64
+		if err := db.row(ctx, db.read, `SELECT count(*) FROM chunk WHERE project_id = $1 AND element_id = $2 AND day < $3`, sc.project, id, day).Scan(&old); err != nil {
+			return chunks, fmt.Errorf("drop old samples: %w", err)
+		}
+		if old == 0 {
+			continue
+		}
+		err := db.update(ctx, func(t *tx) error {
+			if err := t.dropDays(ctx, sc.project, id, -1<<31, day-1); err != nil {
+				return err
+			}
+			_, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time < $3`, sc.project, id, lh.DayStart(day))
+			return err
+		})
+		if err != nil {
+			return chunks, fmt.Errorf("drop old samples of %s: %w", id, err)
+		}
+		chunks += old
+	}
+	if chunks == 0 {
+		return 0, nil
+	}
+	return chunks, db.update(ctx, func(t *tx) error {
+		// Samples may be stamped after they arrived, by a day at the most that counts: keep one day of arrivals more.
+		if _, err := t.exec(ctx, `DELETE FROM arrival WHERE project_id = $1 AND day < $2`, sc.project, day-1); err != nil {
+			return err
+		}
+		return t.audit(ctx, sc.project, sc.actor, "project.retention", string(sc.project), map[string]any{"before": lh.DayStart(day), "chunks": chunks})
+	})
+}
+
+// DeleteProject destroys a project. When it returns nil, the project's key is gone for good and with it everything
+// that was sealed under it, in this database and in every copy that has not the key; what is left of its rows goes by
+// and by ([DB.Sweep]). The serials of its devices are free for a new claim code.
+func (db *DB) DeleteProject(ctx context.Context, sc Scope) error {
+	if err := sc.need(lh.PermDestroy); err != nil {
+		return err
+	}
+	err := db.update(ctx, func(t *tx) error {
+		// Overwritten before it is deleted, so that the bytes are not left in the page.
+		if _, err := t.exec(ctx, `UPDATE owner_key SET wrapped = $2 WHERE owner = $1`, sc.project, make([]byte, 256)); err != nil {
+			return err
+		}
+		for _, statement := range []string{
+			`DELETE FROM owner_key WHERE owner = $1`,
+			`DELETE FROM device_certificate WHERE project_id = $1`,
+			`DELETE FROM device_log WHERE project_id = $1`,
+			`DELETE FROM latest WHERE project_id = $1`,
+			`UPDATE inventory SET project_id = '', device_id = '' WHERE project_id = $1`,
+		} {
+			if _, err := t.exec(ctx, statement, sc.project); err != nil {
+				return err
+			}
+		}
+		n, err := t.exec(ctx, `DELETE FROM project WHERE id = $1`, sc.project) // members, locations, devices, elements go with it
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return lh.Errorf(lh.NotFound, "there is no such project, or it is not yours to see")
+		}
+		_, err = t.exec(ctx, `INSERT INTO deleted_project (id, deleted) VALUES ($1, $2)`, sc.project, t.now)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete project %s: %w", sc.project, err)
+	}
+	db.keysMu.Lock()
+	delete(db.keys, string(sc.project))
+	db.keysMu.Unlock()
+	if !db.sqlite {
+		return nil
+	}
+	// The key's page is still in the write-ahead log until that is copied into the file and begun anew.
+	if _, err := db.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		db.log.Warn("the write-ahead log could not be cut after a project was deleted", "err", err)
+	}
+	return nil
+}
+
+// Sweep removes what deleted projects have left, in small transactions. It is the hub's own; what it does not finish,
+// the next call does.
+func (db *DB) Sweep(ctx context.Context) error {
+	var ids []lh.ProjectID
+	err := db.each(ctx, db.read, `SELECT id FROM deleted_project ORDER BY id`, nil, func(scan func(...any) error) error {
+		var id lh.ProjectID
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, db.sweep(ctx, id))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+func (db *DB) sweep(ctx context.Context, p lh.ProjectID) error {
+	for _, table := range []struct{ name, key string }{{"chunk", "element_id"}, {"revision", "element_id"}, {"journal", "device_id"}, {"arrival", "device_id"}} {
+		for {
+			var keys []string
+			query := `SELECT ` + table.key + ` FROM ` + table.name + ` WHERE project_id = $1 ORDER BY ` + table.key + ` LIMIT 1000`
+			err := db.each(ctx, db.read, query, []any{p}, func(scan func(...any) error) error {
+				var k string
+				err := scan(&k)
+				keys = append(keys, k)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("sweep %s: %w", table.name, err)
+			}
+			if len(keys) == 0 {
+				break
+			}
+			for _, k := range slices.Compact(keys) {
+				err := db.update(ctx, func(t *tx) error {
+					_, err := t.exec(ctx, `DELETE FROM `+table.name+` WHERE project_id = $1 AND `+table.key+` = $2`, p, k)
+					return err
+				})
+				if err != nil {
+					return fmt.Errorf("sweep %s: %w", table.name, err)
+				}
+			}
+		}
+	}
+	return db.update(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, `DELETE FROM audit WHERE project_id = $1`, p); err != nil {
+			return err
+		}
+		_, err := t.exec(ctx, `DELETE FROM deleted_project WHERE id = $1`, p)
+		return err
+	})
+}
