@@ -31,7 +31,7 @@ type installation struct {
 
 func newInstallation(t testing.TB) *installation {
 	t.Helper()
-	h, err := pki.NewHierarchy(testDomain, time.Now())
+	h, err := pki.NewHierarchy(testDomain, time.Now().Add(-30*24*time.Hour)) // it has issued before
 	if err != nil {
 		t.Fatal(err)
 	}

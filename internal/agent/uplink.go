@@ -101,7 +101,11 @@ func closed(c <-chan struct{}) bool {
 
 // rest waits for samples, and now and then looks whether the certificate is to be renewed.
 func (u *uplink) rest(ctx context.Context, stopping <-chan struct{}) {
-	t := time.NewTimer(idleCheck)
+	look := idleCheck
+	if d := u.renewAt.Sub(u.now()); d > 0 { // a renewal failed
+		look = min(look, d)
+	}
+	t := time.NewTimer(look)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
