@@ -25,6 +25,7 @@ import (
 // TestShutdown: an upload that is under way is acknowledged and kept, what was queued is there, new ones are not
 // taken, and the next start reads all of it.
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	eachDatabase(t, func(t *testing.T, database string) {
 		c := install(t, database)
 		h := start(t, c)
@@ -33,6 +34,13 @@ func TestShutdown(t *testing.T) {
 		if status, ack, err := d.upload(h, batch(t, 1, 1.7e12, 100)); status != 200 || ack.AckedThrough != 100 {
 			t.Fatalf("%d %+v %v", status, ack, err)
 		}
+		// Somebody who says nothing more takes no time away from the rest.
+		idle, err := tls.Dial("tcp", h.a.People, &tls.Config{RootCAs: h.roots, NextProtos: []string{"http/1.1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer idle.Close()
+		fmt.Fprint(idle, "GET / HT")
 		// Half of the next one, by hand.
 		raw := batch(t, 101, 1.7e12+100000, 100)
 		cfg := d.tls(true)
@@ -105,6 +113,7 @@ func TestShutdown(t *testing.T) {
 
 // TestStopsWithEverythingOpen: idle connections, live streams and half-said requests do not hold a hub up for long.
 func TestStopsWithEverythingOpen(t *testing.T) {
+	t.Parallel()
 	h := start(t, install(t, "sqlite:hub.db"))
 	cl, p := h.client("owner@a.example")
 	d := h.device(cl, p.ID, "LH-1")

@@ -229,15 +229,25 @@ func (s *Server) Run(ctx context.Context) error {
 	s.api.CloseStreams()
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	err = errors.Join(err, s.gateway.Shutdown(drain))
+	// All at once: a browser's idle connection must not use up the time of an upload that is under way.
+	drained := make(chan error, len(s.servers)+1)
+	go func() { drained <- s.gateway.Shutdown(drain) }()
 	for _, h := range s.servers {
-		if h.name == "private" {
-			continue
-		}
-		if e := h.server.Shutdown(drain); e != nil {
-			s.log.Warn("requests were cut off", "listener", h.name, "err", e)
-			err = errors.Join(err, h.server.Close())
-		}
+		go func() {
+			if h.name == "private" { // health answers to the end
+				drained <- nil
+				return
+			}
+			e := h.server.Shutdown(drain)
+			if e != nil {
+				s.log.Warn("requests were cut off", "listener", h.name, "err", e)
+				e = h.server.Close()
+			}
+			drained <- e
+		}()
+	}
+	for range cap(drained) {
+		err = errors.Join(err, <-drained)
 	}
 	stopEngine()
 	select {
