@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing/fstest"
@@ -448,9 +449,32 @@ func openJSON(k *seal.Key, sealed []byte, place string, v any) error {
 	return nil
 }
 
-// place names where sealed bytes stand; it binds them to it.
+// place names where sealed bytes stand; it binds them to it. The parts are joined by spaces, as fmt.Sprint writes them;
+// those of samples are spared the way through fmt.
 func place(parts ...any) string {
-	return strings.TrimSuffix(fmt.Sprintln(parts...), "\n")
+	b := make([]byte, 0, 96)
+	for i, p := range parts {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		switch v := p.(type) {
+		case string:
+			b = append(b, v...)
+		case lh.ProjectID:
+			b = append(b, v...)
+		case lh.DeviceID:
+			b = append(b, v...)
+		case lh.ElementID:
+			b = append(b, v...)
+		case int32:
+			b = strconv.AppendInt(b, int64(v), 10)
+		case lh.Millis:
+			b = strconv.AppendInt(b, int64(v), 10)
+		default:
+			b = fmt.Append(b, v)
+		}
+	}
+	return string(b)
 }
 
 // Check proves that the database can store and read back: it writes the process's heartbeat, commits it to disk and

@@ -1,0 +1,23 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// TestPlaceStays holds the form that everything sealed so far is bound to.
+func TestPlaceStays(t *testing.T) {
+	for _, parts := range [][]any{
+		{"chunk", lh.NewProjectID(), lh.NewElementID(), int32(-7), "body"},
+		{"journal", lh.NewProjectID(), lh.NewDeviceID(), "00ff"},
+		{"latest", lh.NewProjectID(), lh.NewElementID(), lh.Millis(-1700000000000)},
+		{"audit", lh.ProjectID(""), int64(12)}, {"location", lh.NewProjectID(), lh.NewLocationID()}, {"setting", ""},
+	} {
+		if got, want := place(parts...), strings.TrimSuffix(fmt.Sprintln(parts...), "\n"); got != want {
+			t.Errorf("%q instead of %q", got, want)
+		}
+	}
+}
