@@ -51,24 +51,24 @@ func (db *DB) seesElement(ctx context.Context, sc Scope, e lh.ElementID) error {
 	return err
 }
 
-// Chunk returns one chunk; Gen 0 and a nil Body when there is none.
+// Chunk returns one chunk, without its summary; Gen 0 and a nil Body when there is none.
 func (db *DB) Chunk(ctx context.Context, sc Scope, e lh.ElementID, day int32) (Chunk, error) {
 	c := Chunk{Element: e, Day: day}
 	err := db.Chunks(ctx, sc, e, day, day, func(got Chunk) error { c = got; return nil })
 	return c, err
 }
 
-// Chunks hands fn the chunks of an element from day to day, both included, ascending.
+// Chunks hands fn the chunks of an element from day to day, both included, ascending, without their summaries.
 func (db *DB) Chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
-	return db.chunks(ctx, sc, e, from, to, `body`, fn)
+	return db.chunks(ctx, sc, e, from, to, `NULL, body`, fn)
 }
 
-// Summaries is [DB.Chunks] without the bodies, which stay unread.
+// Summaries is [DB.Chunks] with the summaries and without the bodies, which stay unread.
 func (db *DB) Summaries(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
-	return db.chunks(ctx, sc, e, from, to, `NULL`, fn)
+	return db.chunks(ctx, sc, e, from, to, `summary, NULL`, fn)
 }
 
-func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, body string, fn func(Chunk) error) error {
+func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, parts string, fn func(Chunk) error) error {
 	if !sc.Allows(lh.PermRead) {
 		return sc.need(lh.PermRead)
 	}
@@ -79,7 +79,7 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 	if err != nil {
 		return err
 	}
-	err = db.each(ctx, db.read, `SELECT day, gen, summary, `+body+` FROM chunk WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4 ORDER BY day`,
+	err = db.each(ctx, db.read, `SELECT day, gen, `+parts+` FROM chunk WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4 ORDER BY day`,
 		[]any{sc.project, e, from, to}, func(scan func(...any) error) error {
 			c := Chunk{Element: e}
 			var summary, sealed []byte
@@ -87,8 +87,10 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 				return err
 			}
 			var err error
-			if c.Summary, err = k.Open(summary, chunkPlace(sc.project, e, c.Day, "summary")); err != nil {
-				return err
+			if summary != nil {
+				if c.Summary, err = k.Open(summary, chunkPlace(sc.project, e, c.Day, "summary")); err != nil {
+					return err
+				}
 			}
 			if sealed != nil {
 				if c.Body, err = k.Open(sealed, chunkPlace(sc.project, e, c.Day, "body")); err != nil {
