@@ -76,7 +76,7 @@ func noSpace(err error) bool {
 
 // lock takes the folder for this process: alone to write, with others to read. It is gone when the process is.
 func lock(dir string, alone bool) (*os.File, error) {
-	flag, how := os.O_RDWR, syscall.LOCK_SH
+	flag, how := os.O_RDONLY, syscall.LOCK_SH
 	if alone {
 		flag, how = os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
 	}

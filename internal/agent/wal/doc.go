@@ -16,7 +16,7 @@
 //     that was counted as dropped and is delivered after all.
 //
 // What may go: acked files when KeepAcked is passed or room is needed. By the policy [DropOldest] also what is set aside,
-// and then unacked files, oldest first; each such record is counted, durably, before it goes. By [Stop] nothing else.
+// and then unacked files, oldest first; each such record is counted before it goes. By [Stop] nothing else.
 //
 // Nothing on the disk is trusted to be whole: each record carries its length, its sequence number and a CRC-32C that
 // also covers the log's id. docs/format/log.md describes the bytes.
