@@ -8,13 +8,13 @@ export type Range = { kind: 'last'; preset: Preset } | { kind: 'fixed'; from: nu
 const hour = 3600_000;
 const day = 24 * hour;
 
-export const presets: Record<Preset, { ms: number; short: string; long: string }> = {
-  '15m': { ms: hour / 4, short: '15 min', long: 'Last 15 minutes' },
-  '1h': { ms: hour, short: '1 h', long: 'Last hour' },
-  '24h': { ms: day, short: '24 h', long: 'Last 24 hours' },
-  '7d': { ms: 7 * day, short: '7 d', long: 'Last 7 days' },
-  '30d': { ms: 30 * day, short: '30 d', long: 'Last 30 days' },
-  '1y': { ms: 365 * day, short: '1 y', long: 'Last year' },
+export const presets: Record<Preset, { ms: number; short: string }> = {
+  '15m': { ms: hour / 4, short: '15 min' },
+  '1h': { ms: hour, short: '1 h' },
+  '24h': { ms: day, short: '24 h' },
+  '7d': { ms: 7 * day, short: '7 d' },
+  '30d': { ms: 30 * day, short: '30 d' },
+  '1y': { ms: 365 * day, short: '1 y' },
 };
 export const presetNames = Object.keys(presets) as Preset[];
 

@@ -82,10 +82,11 @@ class ProjectState {
         this.#linked('down');
         start();
       },
-      refused: (why) => {
+      refused: () => {
         this.#linked('down');
-        start(); // its answer says it better, and logs out where that is the reason
-        if (this.project) this.error = why;
+        started = true;
+        clearTimeout(timer);
+        void this.read(); // its answer says it better, and logs out where that is the reason
       },
     });
     this.#close = () => {
