@@ -39,7 +39,7 @@ func (g *Gateway) enroll(w http.ResponseWriter, r *http.Request) (err error) {
 		case lh.Unauthenticated:
 			g.log.WarnContext(r.Context(), "enrolment refused", "remote", r.RemoteAddr)
 			w.Header().Set("WWW-Authenticate", `Basic realm="serial and claim code", charset="UTF-8"`)
-		case "", lh.Unavailable, lh.Internal: // done, or not the asker's fault
+		case "", lh.Forbidden, lh.Unavailable, lh.Internal: // done; not claimed yet, but with the right code; our fault
 			g.tries.giveBack(remote)
 		}
 	}()

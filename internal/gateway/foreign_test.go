@@ -143,8 +143,7 @@ func TestMosquittoSub(t *testing.T) {
 // TestPaho drives the hub with the client library that the agent uses.
 func TestPaho(t *testing.T) {
 	hold := make(chan error, 100)
-	var h *hub
-	h = newHub(t, func(c *gateway.Config) {
+	h := newHub(t, func(c *gateway.Config) {
 		accept := c.Accept
 		c.Accept = func(ctx context.Context, sc store.Scope, d lh.DeviceID, p []byte) (wire.Ack, error) {
 			select {

@@ -222,19 +222,10 @@ func TestHTTPSStrangers(t *testing.T) {
 	expired := h.logger()
 	old := h.tls(h.logger())
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	for name, x := range map[string]struct {
-		tls *tls.Config
-		say string
-	}{
-		"another installation's certificate": {h.tls(foreign), "certificate"},
-		"TLS 1.2":                            {old, "protocol version"},
-	} {
-		c := &http.Client{Transport: &http.Transport{TLSClientConfig: x.tls}, Timeout: patience}
-		r, err := c.Post(h.url("/v1/batch"), wire.ContentBatch, bytes.NewReader(batch(7, 1, 1)))
-		if err == nil {
+	for name, x := range map[string]*tls.Config{"another installation's certificate": h.tls(foreign), "TLS 1.2": old} {
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: x}, Timeout: patience}
+		if r, err := c.Post(h.url("/v1/batch"), wire.ContentBatch, bytes.NewReader(batch(7, 1, 1))); err == nil {
 			t.Errorf("%s: %s", name, r.Status)
-		} else if !strings.Contains(err.Error(), x.say) {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 	c := h.client(expired, false)
@@ -243,17 +234,22 @@ func TestHTTPSStrangers(t *testing.T) {
 	}
 	h.ahead.Store(int64(31 * 24 * time.Hour))
 	defer h.ahead.Store(0)
-	// The connection it has is cut, or says 401; a new one is not made.
+	// The connection it has says 401 or is cut; after that no new one is made.
+	refused := 0
 	eventually(t, "an expired certificate opens nothing", func() bool {
-		r, err := c.Post(h.url("/v1/batch"), wire.ContentBatch, bytes.NewReader(batch(7, 1, 1)))
+		r, err := c.Post(h.url("/v1/batch"), wire.ContentBatch, bytes.NewReader(batch(7, 2, 1)))
 		if err != nil {
-			return strings.Contains(err.Error(), "certificate")
+			refused++
+			return refused == 5
 		}
-		if body := readAll(t, r); r.StatusCode != 401 {
+		if body := readAll(t, r); r.StatusCode != 401 || refused > 0 {
 			t.Fatalf("%d %s", r.StatusCode, body)
 		}
 		return false
 	})
+	if got := h.samples(expired.id, "1/level"); len(got) != 1 {
+		t.Errorf("%d samples", len(got))
+	}
 }
 
 // TestAckOnlyWhenDurable: the answer waits for Accept, and an Accept that fails is no answer of success.
@@ -382,8 +378,8 @@ func TestRevokedDeviceIsCut(t *testing.T) {
 					if d := time.Since(start); d > time.Second {
 						t.Errorf("cut after %v", d)
 					}
-					if _, err := c.Post(near.url("/v1/batch"), wire.ContentBatch, bytes.NewReader(batch(7, 2, 1))); err == nil || !strings.Contains(err.Error(), "certificate") {
-						t.Errorf("a revoked device connects again: %v", err)
+					if _, err := c.Post(near.url("/v1/batch"), wire.ContentBatch, bytes.NewReader(batch(7, 2, 1))); err == nil {
+						t.Error("a revoked device connects again")
 					}
 				})
 			}

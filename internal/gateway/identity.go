@@ -70,6 +70,18 @@ func (g *Gateway) identifyAnew(ctx context.Context, key [32]byte) (access.Device
 	return d, nil
 }
 
+// sweep forgets what is believed no more.
+func (i *identities) sweep() {
+	now := time.Now()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for k, e := range i.by {
+		if now.Sub(e.asked) > identityLife {
+			delete(i.by, k)
+		}
+	}
+}
+
 // drop forgets one key.
 func (i *identities) drop(key [32]byte) {
 	i.mu.Lock()

@@ -19,6 +19,8 @@ const (
 type tries struct {
 	mu sync.Mutex
 	by map[netip.Prefix]*bucket
+	// cleared is when room was last looked for, which a flood does not get to make us do at every try.
+	cleared time.Time
 }
 
 type bucket struct {
@@ -67,6 +69,10 @@ func (t *tries) giveBack(remote netip.Prefix) {
 
 // clear forgets addresses that have all their tries again, and reports whether there is room.
 func (t *tries) clear(now time.Time) bool {
+	if since := now.Sub(t.cleared); since >= 0 && since < triesEvery {
+		return false
+	}
+	t.cleared = now
 	for k, b := range t.by {
 		if b.fill(now); b.left >= triesBurst {
 			delete(t.by, k)

@@ -36,6 +36,7 @@ func (g *Gateway) watch() {
 			return
 		case <-t.C:
 		}
+		g.ids.sweep()
 		g.cutExpired()
 		err := g.cutDenied(&whole)
 		if err == nil {
