@@ -82,6 +82,10 @@ func (s *simulator) Sample(ctx context.Context, now time.Time) ([]Record, error)
 			at := now.Add(-s.history).Truncate(s.step)
 			s.started = at
 			for ; lh.MillisOf(at) < lh.MillisOf(now); at = at.Add(s.step) {
+				if err := ctx.Err(); err != nil {
+					s.started, s.last, s.rain = time.Time{}, 0, 0 // the next sample begins anew
+					return nil, err
+				}
 				out = s.record(out, at, s.step)
 			}
 		}

@@ -321,6 +321,39 @@ func TestSimulatorHistory(t *testing.T) {
 	}
 }
 
+// endsSoon is a context that ends after it was asked some times.
+type endsSoon struct {
+	context.Context
+	asked int
+}
+
+func (c *endsSoon) Err() error {
+	if c.asked++; c.asked > 500 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestSimulatorHistoryIsGivenUpAndBegunAnew(t *testing.T) {
+	from := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	c := Config{Type: "simulator", Interval: time.Minute, Simulator: &Simulator{Seed: 1, History: 24 * time.Hour}}
+	s := mustNew(t, c, "")
+	if recs, err := s.Sample(&endsSoon{Context: context.Background()}, from); err == nil || len(recs) > 0 {
+		t.Fatalf("%d records, %v", len(recs), err)
+	}
+	want, err := mustNew(t, c, "").Sample(context.Background(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Sample(context.Background(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatal(d)
+	}
+}
+
 func TestSimulatorFaster(t *testing.T) {
 	no := false
 	s := mustNew(t, Config{Type: "simulator", Interval: time.Second, Simulator: &Simulator{Seed: 1, Speed: 3600, Gaps: &no}}, "")
