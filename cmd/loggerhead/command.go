@@ -25,6 +25,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Run a hub with three dataloggers to look at, in a folder of its own."`
 	Config  configCommand  `cmd:"" help:"The configuration file."`
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the description of the REST API (OpenAPI 3.1, JSON)."`
+	Verify  verifyCommand  `cmd:"" help:"Read everything that is stored and say what is damaged. Exit status 0 only if nothing is."`
 	Version versionCommand `cmd:"" help:"Print the program's version."`
 }
 
