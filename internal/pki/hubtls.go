@@ -67,6 +67,9 @@ func HubTLS(o HubOptions) (*tls.Config, error) {
 		GetCertificate: o.Certificate,
 		NextProtos:     o.NextProtos,
 		Time:           now,
+		// An answer is one record, not several of a packet each: there are clients (strongSwan's pki --est) that read
+		// an answer by records and lose what comes in the third.
+		DynamicRecordSizingDisabled: true,
 		// Not VerifyPeerCertificate: that is skipped when a session is resumed.
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
