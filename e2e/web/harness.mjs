@@ -1,6 +1,6 @@
 // The few things a browser test needs: tests by name, pages that tell what went wrong in them, waiting, axe.
 
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
@@ -126,6 +126,7 @@ export async function launch(hub) {
 
 /** Runs the tests one after the other, those whose name has `only` in it. Returns how many failed. */
 export async function runAll(bench, only) {
+  rmSync(shots, { recursive: true, force: true });
   let passed = 0;
   let failed = 0;
   for (const t of tests.filter((t) => t.name.includes(only))) {

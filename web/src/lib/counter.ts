@@ -1,6 +1,6 @@
 // Counters (rain, energy): a running total is shown as how much it grew in each step of the calendar.
 
-import { floorStep, nextStep, type Step } from './zone';
+import { floorStep, nextStep, stepFor, type Step } from './zone';
 import type { Trace } from './plot';
 
 export interface Increases {
@@ -16,6 +16,11 @@ export interface Increases {
 }
 
 const maxSteps = 5000;
+
+/** The step of a counter's bars in a chart: at most 60 of them, none shorter than the counter is read. */
+export function barStep(t: Trace, from: number, to: number): Step {
+  return stepFor(to - from, Math.min(60, (to - from) / Math.max(t.intervalMs, 1000)));
+}
 
 /**
  * Sums the increases of a counter by steps of the zone's calendar, in [from, to]. A drop is a reset: the counter began

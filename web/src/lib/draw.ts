@@ -4,7 +4,7 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { marked, number } from './format';
-import { increases, type Increases } from './counter';
+import type { Increases } from './counter';
 import { align, lonely, type Aligned, type Trace } from './plot';
 import { stepFor, tickLabels, ticks, type Step } from './zone';
 
@@ -18,6 +18,8 @@ export interface Line {
 
 export interface Scene {
   lines: Line[];
+  /** Of a counter, whose only line it replaces. */
+  bars: Increases | undefined;
   counter: boolean;
   from: number;
   to: number;
@@ -39,7 +41,6 @@ export class Drawing {
   #scene: Scene;
   #width: number; // of the plot, in CSS pixels
   #aligned: Aligned = { xs: [], ys: [] };
-  bars: Increases | undefined;
 
   constructor(host: HTMLElement, scene: Scene, width: number, height: number, on: Handlers) {
     this.#scene = scene;
@@ -76,13 +77,10 @@ export class Drawing {
   }
 
   #data(): uPlot.AlignedData {
-    const { lines, counter, from, to, zone } = this.#scene;
-    const trace = lines[0]?.trace;
+    const { lines, counter, bars, from, to } = this.#scene;
     if (counter) {
-      this.bars = trace ? increases(trace, zone, from, to, barStep(trace, from, to)) : undefined;
-      this.#aligned = { xs: this.bars?.starts ?? [], ys: [this.bars?.amounts ?? []] };
+      this.#aligned = { xs: bars?.starts ?? [], ys: [bars?.amounts ?? []] };
     } else {
-      this.bars = undefined;
       this.#aligned = align(lines.map((l) => l.trace ?? nothing), (to - from) / this.#width);
     }
     return [this.#aligned.xs, ...this.#aligned.ys] as uPlot.AlignedData;
@@ -195,7 +193,7 @@ export class Drawing {
   /** Bars as wide as their step: days of 23 hours are narrower than those of 25. */
   #barPaths(u: uPlot, first: number, last: number): uPlot.Series.Paths {
     const fill = new Path2D();
-    const bars = this.bars;
+    const { bars } = this.#scene;
     const zero = u.valToPos(0, 'y', true);
     for (let i = first; bars && i <= last; i++) {
       const left = u.valToPos(bars.starts[i]!, 'x', true);
@@ -240,14 +238,15 @@ export class Drawing {
     ctx.rect(bbox.left - r, bbox.top - r, bbox.width + 2 * r, bbox.height + 2 * r);
     ctx.clip();
     ctx.lineWidth = 1.5 * devicePixelRatio;
-    if (this.bars) {
+    const { bars } = this.#scene;
+    if (bars) {
       ctx.strokeStyle = warn;
       ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
-      this.bars.incomplete.forEach((yes, i) => {
+      bars.incomplete.forEach((yes, i) => {
         if (!yes) return;
-        const left = u.valToPos(this.bars!.starts[i]!, 'x', true);
-        const right = u.valToPos(this.bars!.ends[i]!, 'x', true);
-        const top = Math.min(u.valToPos(this.bars!.amounts[i]!, 'y', true), bbox.top + bbox.height - 2 * r);
+        const left = u.valToPos(bars.starts[i]!, 'x', true);
+        const right = u.valToPos(bars.ends[i]!, 'x', true);
+        const top = Math.min(u.valToPos(bars.amounts[i]!, 'y', true), bbox.top + bbox.height - 2 * r);
         ctx.strokeRect(left, top, right - left, bbox.top + bbox.height - top);
       });
       ctx.restore();
@@ -283,11 +282,6 @@ export class Drawing {
 }
 
 const nothing: Trace = { id: '', intervalMs: 0, reduced: false, count: 0, through: -Infinity, times: [], values: [], flags: [], gaps: [] };
-
-/** The step of a counter's bars: at most 60 of them, none shorter than the counter is read. */
-function barStep(t: Trace, from: number, to: number): Step {
-  return stepFor(to - from, Math.min(60, (to - from) / Math.max(t.intervalMs, 1000)));
-}
 
 /** Digits after the point that tell neighbouring ticks apart. */
 function decimals(increment: number): number {
