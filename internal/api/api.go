@@ -44,6 +44,7 @@ type API struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec
 	streams  chan struct{}   // one per live stream; bounds them
+	stall    time.Duration   // writeStall, but for tests
 	closing  context.Context // ends when live streams shall
 	stop     context.CancelFunc
 }
@@ -69,7 +70,7 @@ func New(c Config) *API {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	a := &API{Config: c, streams: make(chan struct{}, maxStreams)}
+	a := &API{Config: c, streams: make(chan struct{}, maxStreams), stall: writeStall}
 	a.closing, a.stop = context.WithCancel(context.Background())
 	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loggerhead_api_requests_total",
 		Help: "Requests to the REST API by operation and status class."}, []string{"operation", "status"})

@@ -1,6 +1,13 @@
 package api
 
-import lh "github.com/loggerhead-cloud/loggerhead"
+import (
+	"time"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// SetStall sets how long a reader may leave an answer unread; before the first request.
+func (a *API) SetStall(d time.Duration) { a.stall = d }
 
 // Route is one operation, for tests of them all.
 type Route struct {

@@ -209,7 +209,7 @@ func (s *liveStream) event(name string, data any) error {
 }
 
 func (s *liveStream) send(text string) error {
-	if err := s.ctl.SetWriteDeadline(time.Now().Add(writeStall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := s.ctl.SetWriteDeadline(time.Now().Add(s.api.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return lh.Hide(lh.Unavailable, err, "the reader is gone")
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {

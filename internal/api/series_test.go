@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/csv"
 	"fmt"
@@ -343,14 +344,21 @@ func TestDamagedChunk(t *testing.T) {
 			}
 			hub := storetest.HubScope(r.owner.Project())
 			day := b.Records[len(b.Records)-1].Time.Day()
-			c, err := r.db.Chunk(ctx, hub, s.elements[0].ID, day)
-			if err != nil || c.Gen == 0 {
-				t.Fatalf("%+v, %v", c, err)
+			damage := func(part func(*store.Chunk)) {
+				t.Helper()
+				c, err := r.db.Chunk(ctx, hub, s.elements[0].ID, day)
+				if err == nil {
+					err = r.db.Summaries(ctx, hub, s.elements[0].ID, day, day, func(with store.Chunk) error { c.Summary = with.Summary; return nil })
+				}
+				if err != nil || c.Gen == 0 || c.Summary == nil {
+					t.Fatalf("%+v, %v", c, err)
+				}
+				part(&c)
+				if err := r.db.Fold(ctx, hub, []store.Chunk{c}, nil, nil); err != nil {
+					t.Fatal(err)
+				}
 			}
-			c.Body = []byte("damaged")
-			if err := r.db.Fold(ctx, hub, []store.Chunk{c}, nil, nil); err != nil {
-				t.Fatal(err)
-			}
+			damage(func(c *store.Chunk) { c.Body = []byte("damaged") })
 			query := fmt.Sprintf("%s?elements=%s&from=0&to=%d", r.path("series"), s.elements[0].ID, lh.MaxMillis)
 			resp, err := r.server.Client().Do(r.request(ctx, "GET", query+"&format=csv", nil, bearer(r.token("owner@a.example"))))
 			if err != nil {
@@ -369,7 +377,46 @@ func TestDamagedChunk(t *testing.T) {
 			if ps := r.engine.Problems(); len(ps) != 1 || !strings.Contains(ps[0], string(s.elements[0].ID)) {
 				t.Errorf("problems: %v", ps)
 			}
+			// What is known before the first byte is a problem like any other.
+			damage(func(c *store.Chunk) { c.Summary = []byte("damaged") })
+			a := r.as("owner@a.example", "GET", query+"&format=csv", nil)
+			if a.status != 500 || a.problem(t).Code != lh.Internal || a.header.Get("Content-Disposition") != "" {
+				t.Errorf("a damaged summary: %d %v %.100s", a.status, a.header, a.body)
+			}
 		})
+	}
+}
+
+// TestStalledReader: somebody who asks for much and reads nothing is cut off, and does not hold the answer in memory.
+func TestStalledReader(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.SQLite(t), rigOptions{http1: true})
+	r.api.SetStall(300 * time.Millisecond)
+	s := r.site(r.owner, "Here", "1/level")
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for n := 0; n < 300000; n += wire.MaxRecords {
+		b := wire.Batch{Channels: []string{"1/level"}}
+		for i := n; i < n+wire.MaxRecords; i++ {
+			b.Records = append(b.Records, wire.Record{Time: lh.Millis(1.7e12) + lh.Millis(i)*1000, Values: []wire.Value{{Flag: 1, Value: rnd.Float64()}}})
+		}
+		r.uploadBatch(s, b)
+	}
+	token := r.token("owner@a.example")
+	for _, format := range []string{"json", "columns", "csv"} {
+		conn, err := tls.Dial("tcp", r.server.Listener.Addr().String(), &tls.Config{RootCAs: r.server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET %s?elements=%s&from=0&to=%d&format=%s HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", r.path("series"), s.elements[0].ID, lh.MaxMillis, format, token)
+		if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil { // it has begun
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // is what this reader does: nothing
+		resp, err := io.ReadAll(conn)
+		if len(resp) > 5<<20 {
+			t.Errorf("%s: %d bytes waited for a reader that did not read; then %v", format, len(resp), err)
+		}
 	}
 }
 

@@ -167,7 +167,8 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	s.gateway.Guard(devices)
 	s.servers = []*httpServer{
 		{"people", &http.Server{Handler: s.api, TLSConfig: peopleTLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog}, s.people},
+			WriteTimeout: 2 * time.Minute, // what takes longer gives itself more as it goes
+			IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: errorLog}, s.people},
 		{"devices", devices, s.devices},
 		{"private", &http.Server{Handler: s.privateHandler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}, s.private},
 	}
