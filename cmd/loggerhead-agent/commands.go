@@ -32,7 +32,7 @@ type environment struct {
 }
 
 type withConfig struct {
-	Config string `help:"Configuration file." default:"loggerhead-agent.yaml" placeholder:"FILE"`
+	Config string `help:"Configuration file." default:"loggerhead-agent.yaml"`
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -66,7 +66,7 @@ func (c *runCommand) Run(e environment) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Options{Config: cfg, Version: version(), Log: cfg.Logger(e.stderr)})
+	a, err := agent.New(agent.Options{Config: cfg, Version: versionOf(), Log: cfg.Logger(e.stderr)})
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (c *enrolCommand) Run(e environment) error {
 	if err != nil {
 		return err
 	}
-	id, err := agent.Enrol(e.ctx, agent.Options{Config: cfg, Version: version(), Log: cfg.Logger(e.stderr)})
+	id, err := agent.Enrol(e.ctx, agent.Options{Config: cfg, Version: versionOf(), Log: cfg.Logger(e.stderr)})
 	if err == nil {
 		fmt.Fprintln(e.stdout, id)
 	}
@@ -133,15 +133,20 @@ func (c *checkCommand) Run(e environment) error {
 type versionCommand struct{}
 
 func (versionCommand) Run(e environment) error {
-	_, err := fmt.Fprintln(e.stdout, version())
+	_, err := fmt.Fprintln(e.stdout, "loggerhead-agent", versionOf())
 	return err
 }
 
-// version is the module's version as the go command stamped it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
+// version is set by the linker; see the Makefile.
+var version string
+
+// versionOf is the version that was linked in, else what the go command knows of the build.
+func versionOf() string {
+	if version != "" {
+		return version
 	}
-	return info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
