@@ -47,6 +47,8 @@ func (a *API) streamed(id string) map[string]*huma.Response {
 			"text/csv":         text("With format=csv: time, element_id, value, flag; one sample a line, element by element. A stream that breaks off is not the whole."),
 			columnsType:        text("With format=columns: the same as binary columns, little endian."),
 		})
+	case "get-statistics":
+		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Statistics{})}})
 	case "stream-live":
 		schema(LiveSample{})
 		schema(LiveDevice{})

@@ -23,6 +23,9 @@ var least = map[string]string{
 	"get-device": "viewer", "list-elements": "viewer", "get-element": "viewer", "list-latest": "viewer", "get-series": "viewer", "stream-live": "viewer",
 	"create-location": "editor", "change-location": "editor", "delete-location": "editor", "claim-device": "editor", "change-device": "editor",
 	"revoke-device": "editor", "create-element": "editor", "change-element": "editor",
+	"get-statistics": "viewer", "list-corrections": "viewer", "list-approvals": "viewer",
+	"add-correction": "editor", "revoke-correction": "editor", "approve-series": "editor", "revoke-approval": "editor",
+	"delete-series": "owner", "delete-project": "owner",
 	"change-project": "administrator", "set-member": "administrator", "remove-member": "administrator", "list-audit-events": "administrator",
 }
 
@@ -84,6 +87,55 @@ var calls = map[string]func(r *rig, sc store.Scope) call{
 		return call{query: "from=0&to=1000&elements=" + elementCall(nil)(r, sc).path["element"]}
 	},
 	"stream-live": func(*rig, store.Scope) call { return call{} },
+	"get-statistics": func(r *rig, sc store.Scope) call {
+		return call{query: "from=0&to=1000&step=P1D&elements=" + elementCall(nil)(r, sc).path["element"]}
+	},
+	"list-corrections": elementCall(nil),
+	"add-correction":   elementCall(map[string]any{"from": 0, "to": 1000, "kind": "offset", "a": 0.5, "comment": "sensor moved"}),
+	"revoke-correction": func(r *rig, sc store.Scope) call {
+		c := elementCall(nil)(r, sc)
+		made, err := r.db.AddCorrection(ctx, sc, lh.Correction{Element: lh.ElementID(c.path["element"]), To: 1000, Kind: lh.CorrectDelete})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		c.path["correction"] = string(made.ID)
+		return c
+	},
+	"list-approvals": elementCall(nil),
+	"approve-series": elementCall(map[string]any{"from": 0, "to": 1000}),
+	"revoke-approval": func(r *rig, sc store.Scope) call {
+		c := elementCall(nil)(r, sc)
+		made, err := r.db.Approve(ctx, sc, lh.Approval{Element: lh.ElementID(c.path["element"]), To: 1000})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		c.path["approval"] = string(made.ID)
+		return c
+	},
+	"delete-project": func(r *rig, sc store.Scope) call { // another one, with the same members
+		p, err := r.db.CreateProject(ctx, lh.UserID(sc.Actor().ID), lh.Project{Name: "Doomed", Zone: "UTC"})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		doomed := store.NewScope(p.ID, lh.RoleOwner, sc.Actor())
+		ms, err := r.db.Members(ctx, sc)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, m := range ms {
+			if m.Role != lh.RoleOwner {
+				if err := r.db.SetMember(ctx, doomed, lh.Member{User: m.User, Role: m.Role}); err != nil {
+					r.t.Fatal(err)
+				}
+			}
+		}
+		return call{path: map[string]string{"project": string(p.ID)}}
+	},
+	"delete-series": func(r *rig, sc store.Scope) call {
+		c := elementCall(nil)(r, sc)
+		c.query = "from=0&to=1000"
+		return c
+	},
 }
 
 func locationCall(body any) func(*rig, store.Scope) call {
@@ -113,10 +165,11 @@ func elementCall(body any) func(*rig, store.Scope) call {
 }
 
 func (c call) url(route api.Route, project lh.ProjectID) string {
-	p := strings.ReplaceAll(route.Path, "{project}", string(project))
+	p := route.Path
 	for k, v := range c.path {
 		p = strings.ReplaceAll(p, "{"+k+"}", v)
 	}
+	p = strings.ReplaceAll(p, "{project}", string(project))
 	if c.query != "" {
 		p += "?" + c.query
 	}

@@ -12,14 +12,17 @@ import (
 
 // Project is a project in answers.
 type Project struct {
-	ID      lh.ProjectID `json:"id"`
-	Name    string       `json:"name"`
-	Zone    string       `json:"zone" doc:"IANA time zone" example:"Europe/Copenhagen"`
-	Role    lh.Role      `json:"role" doc:"The asker's role"`
-	Created lh.Millis    `json:"created"`
+	ID            lh.ProjectID `json:"id"`
+	Name          string       `json:"name"`
+	Zone          string       `json:"zone" doc:"IANA time zone" example:"Europe/Copenhagen"`
+	Role          lh.Role      `json:"role" doc:"The asker's role"`
+	Created       lh.Millis    `json:"created"`
+	RetentionDays int          `json:"retention_days" doc:"After how many days samples are deleted for good; 0 keeps them for ever"`
 }
 
-func projectOf(p lh.Project, r lh.Role) Project { return Project{p.ID, p.Name, p.Zone, r, p.Created} }
+func projectOf(p lh.Project, r lh.Role) Project {
+	return Project{p.ID, p.Name, p.Zone, r, p.Created, p.Retention}
+}
 
 // checkZone refuses a name that is no IANA time zone. "" and "Local" are zones to Go, and mean nothing on a server.
 func checkZone(zone string) error {
@@ -82,8 +85,9 @@ func getProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*o
 type changeProjectInput struct {
 	ProjectPath
 	Body struct {
-		Name *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
-		Zone *string `json:"zone,omitempty" maxLength:"64"`
+		Name          *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Zone          *string `json:"zone,omitempty" maxLength:"64"`
+		RetentionDays *int    `json:"retention_days,omitempty" minimum:"0" maximum:"366000" doc:"After how many days samples are deleted for good, approved ones too; 0 keeps them for ever"`
 	}
 }
 
@@ -94,6 +98,7 @@ func changeProject(a *API, ctx context.Context, sc store.Scope, in *changeProjec
 	}
 	set(&p.Name, in.Body.Name)
 	set(&p.Zone, in.Body.Zone)
+	set(&p.Retention, in.Body.RetentionDays)
 	if err := checkZone(p.Zone); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ var routes = []route{
 	signedIn("POST", "/api/v1/projects", "create-project", "Make a project, as its owner", createProject),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}", "get-project", "Get a project", getProject),
 	inProject(lh.PermAdminister, "PATCH", "/api/v1/projects/{project}", "change-project", "Change a project", changeProject),
+	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}", "delete-project", "Destroy a project and everything in it, for good", deleteProject),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/members", "list-members", "List the members", listMembers),
 	inProject(lh.PermAdminister, "PUT", "/api/v1/projects/{project}/members", "set-member", "Add a member, or change their role", setMember),
 	inProject(lh.PermAdminister, "DELETE", "/api/v1/projects/{project}/members/{user}", "remove-member", "Remove a member", removeMember),
@@ -47,8 +48,17 @@ var routes = []route{
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}", "get-element", "Get an element", getElement),
 	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/elements/{element}", "change-element", "Change an element", changeElement),
 
+	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}/elements/{element}/series", "delete-series", "Delete a range of a series, for good", deleteSeries),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/corrections", "list-corrections", "List the corrections of a series", listCorrections),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections", "add-correction", "Correct a range of a series", addCorrection),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections/{correction}/revoke", "revoke-correction", "Take a correction back", revokeCorrection),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/approvals", "list-approvals", "List the approvals of a series", listApprovals),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals", "approve-series", "Approve a range of a series, which locks it", approve),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals/{approval}/revoke", "revoke-approval", "Open an approved range again", revokeApproval),
+
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/latest", "list-latest", "Newest sample of each element", listLatest),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/series", "get-series", "Series: raw, or reduced to at most N points", getSeries),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/statistics", "get-statistics", "Statistics of series by calendar buckets", getStatistics),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/live", "stream-live", "Live values as server-sent events", streamLive),
 }
 
@@ -138,8 +148,11 @@ func operation(r route, summary string) huma.Operation {
 	case "DELETE":
 		op.DefaultStatus = http.StatusNoContent
 	}
-	if r.id == "log-in" || r.id == "revoke-device" {
+	switch r.id {
+	case "log-in", "revoke-device", "revoke-correction":
 		op.DefaultStatus = http.StatusOK
+	case "revoke-approval":
+		op.DefaultStatus = http.StatusNoContent
 	}
 	return op
 }

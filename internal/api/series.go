@@ -33,7 +33,11 @@ type seriesInput struct {
 	To       lh.Millis      `query:"to" required:"true" minimum:"-62135596800000" maximum:"253402300800000" doc:"Last instant, excluded"`
 	Points   int            `query:"points" minimum:"0" maximum:"100000" doc:"At most so many points per element, by the least and greatest of each bucket, so that every spike stays; 0 is raw"`
 	Format   string         `query:"format" enum:"json,csv,columns" default:"json"`
+	AsOf     lh.Millis      `query:"as_of" minimum:"0" maximum:"253402300800000" doc:"Read the series as it stood at that moment; 0 is now"`
+	Raw      bool           `query:"raw" doc:"Read what was measured, without corrections and approvals"`
 }
+
+func (in *seriesInput) view() series.View { return series.View{Raw: in.Raw, AsOf: in.AsOf} }
 
 // Series is the answer as JSON.
 type Series struct {
@@ -91,7 +95,7 @@ func getSeries(a *API, ctx context.Context, sc store.Scope, in *seriesInput) (*s
 	if in.Format == "columns" {
 		return &seriesOutput{func(c huma.Context) {
 			c.SetHeader("Content-Type", columnsType)
-			c.BodyWriter().Write(encodeColumns(elements, reduced)) // the asker has gone if it fails
+			a.patient(c).Write(encodeColumns(elements, reduced)) // the asker has gone if it fails
 		}}, nil
 	}
 	out := Series{From: in.From, To: in.To, Series: make([]ElementSeries, len(elements))}
@@ -100,7 +104,7 @@ func getSeries(a *API, ctx context.Context, sc store.Scope, in *seriesInput) (*s
 	}
 	return &seriesOutput{func(c huma.Context) {
 		c.SetHeader("Content-Type", "application/json")
-		json.NewEncoder(c.BodyWriter()).Encode(out) // likewise
+		json.NewEncoder(a.patient(c)).Encode(out) // likewise
 	}}, nil
 }
 
@@ -108,10 +112,10 @@ func getSeries(a *API, ctx context.Context, sc store.Scope, in *seriesInput) (*s
 // before it fills the memory.
 func (a *API) reduce(ctx context.Context, sc store.Scope, e lh.Element, in *seriesInput, most int) (series.Reduced, error) {
 	if in.Points > 0 {
-		return a.Series.Reduce(ctx, sc, e, in.From, in.To, in.Points)
+		return a.Series.ReduceView(ctx, sc, e, in.From, in.To, in.Points, in.view())
 	}
 	n := 0
-	for _, err := range a.Series.Read(ctx, sc, e, in.From, in.To) {
+	for _, err := range a.Series.ReadView(ctx, sc, e, in.From, in.To, in.view()) {
 		if err != nil {
 			return series.Reduced{}, err
 		}
@@ -119,7 +123,7 @@ func (a *API) reduce(ctx context.Context, sc store.Scope, e lh.Element, in *seri
 			return series.Reduced{}, lh.Errorf(lh.Exhausted, "more than %d samples in one answer; ask for fewer points, a shorter range, or format=csv, which has no bound", maxPoints)
 		}
 	}
-	return a.Series.Reduce(ctx, sc, e, in.From, in.To, 0)
+	return a.Series.ReduceView(ctx, sc, e, in.From, in.To, 0, in.view())
 }
 
 func jsonSeries(e lh.Element, r series.Reduced) ElementSeries {
@@ -135,70 +139,101 @@ func jsonSeries(e lh.Element, r series.Reduced) ElementSeries {
 	return s
 }
 
-// writeCSV streams every sample, or the reduced points, one a line. An error after the first byte cuts the connection,
-// so that nobody takes half an answer for the whole.
+// writeCSV streams every sample, or the reduced points, one a line.
 func (a *API) writeCSV(c huma.Context, sc store.Scope, in *seriesInput, elements []lh.Element) {
-	r, w := humago.Unwrap(c)
-	ctx := r.Context()
 	c.SetHeader("Content-Type", "text/csv; charset=utf-8")
 	c.SetHeader("Content-Disposition", `attachment; filename="series.csv"`)
-	out := bufio.NewWriterSize(&stallWriter{w: w, deadline: http.NewResponseController(w)}, 32<<10)
-	line := make([]byte, 0, 128)
-	put := func(e lh.Element, s lh.Sample) error {
-		line = s.Time.Time().AppendFormat(line[:0], "2006-01-02T15:04:05.000Z")
-		line = append(append(append(line, ','), e.ID...), ',')
-		line = strconv.AppendFloat(line, s.Value, 'g', -1, 64)
-		line = append(strconv.AppendUint(append(line, ','), uint64(s.Flag), 10), '\n')
-		_, err := out.Write(line)
-		return err
-	}
-	_, err := io.WriteString(out, "time,element_id,value,flag\n")
-	for _, e := range elements {
-		if err != nil {
-			break
+	a.stream(c, sc, func(ctx context.Context, out *bufio.Writer) error {
+		line := make([]byte, 0, 128)
+		put := func(e lh.Element, s lh.Sample) error {
+			line = s.Time.Time().AppendFormat(line[:0], "2006-01-02T15:04:05.000Z")
+			line = append(append(append(line, ','), e.ID...), ',')
+			line = strconv.AppendFloat(line, s.Value, 'g', -1, 64)
+			line = append(strconv.AppendUint(append(line, ','), uint64(s.Flag), 10), '\n')
+			_, err := out.Write(line)
+			return err
 		}
-		if in.Points > 0 {
-			var red series.Reduced
-			if red, err = a.Series.Reduce(ctx, sc, e, in.From, in.To, in.Points); err != nil {
-				break
+		if _, err := out.WriteString("time,element_id,value,flag\n"); err != nil {
+			return err
+		}
+		for _, e := range elements {
+			if in.Points > 0 {
+				red, err := a.Series.ReduceView(ctx, sc, e, in.From, in.To, in.Points, in.view())
+				if err != nil {
+					return err
+				}
+				for _, s := range red.Samples {
+					if err := put(e, s); err != nil {
+						return err
+					}
+				}
+				continue
 			}
-			for _, s := range red.Samples {
-				if err = put(e, s); err != nil {
-					break
+			for s, err := range a.Series.ReadView(ctx, sc, e, in.From, in.To, in.view()) {
+				if err == nil {
+					err = put(e, s)
+				}
+				if err != nil {
+					return err
 				}
 			}
-			continue
 		}
-		for s, e2 := range a.Series.Read(ctx, sc, e, in.From, in.To) {
-			if err = errors.Join(e2); err == nil {
-				err = put(e, s)
-			}
-			if err != nil {
-				break
-			}
-		}
-	}
+		return nil
+	})
+}
+
+// stream writes an answer of any length as it is made. An error before the first byte is a problem like any other; one
+// after it cuts the connection, so that nobody takes half an answer for the whole.
+func (a *API) stream(c huma.Context, sc store.Scope, write func(context.Context, *bufio.Writer) error) {
+	r, w := humago.Unwrap(c)
+	patient := a.patient(c)
+	out := bufio.NewWriterSize(patient, 32<<10)
+	err := write(r.Context(), out)
 	if err == nil {
 		err = out.Flush()
 	}
+	if err != nil && patient.written == 0 && r.Context().Err() == nil {
+		w.Header().Del("Content-Disposition")
+		problemOf(a.Log, r, err).write(w)
+		return
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			a.Log.ErrorContext(ctx, "export cut off", "project", sc.Project(), "err", err)
+		if r.Context().Err() == nil {
+			a.Log.ErrorContext(r.Context(), "answer cut off", "project", sc.Project(), "path", r.URL.Path, "err", err)
 		}
 		panic(http.ErrAbortHandler) // net/http's way to cut the connection without a log entry
 	}
 }
 
-// stallWriter gives every write a deadline of its own, so that a long answer may take its time and a stalled reader
-// may not.
+// patient returns a writer for a long answer.
+func (a *API) patient(c huma.Context) *stallWriter {
+	_, w := humago.Unwrap(c)
+	return &stallWriter{w: w, deadline: http.NewResponseController(w), stall: a.stall}
+}
+
+// stallWriter gives every piece of an answer a deadline of its own, so that a long answer may take its time and a reader
+// that stalls may not: it would hold the answer in memory for as long as it likes.
 type stallWriter struct {
 	w        io.Writer
 	deadline *http.ResponseController
+	stall    time.Duration
+	written  int
 }
 
+const stallPiece = 64 << 10
+
 func (s *stallWriter) Write(b []byte) (int, error) {
-	if err := s.deadline.SetWriteDeadline(time.Now().Add(writeStall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
+	n := 0
+	for len(b) > n {
+		if err := s.deadline.SetWriteDeadline(time.Now().Add(s.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return n, err
+		}
+		k, err := s.w.Write(b[n:min(len(b), n+stallPiece)])
+		n += k
+		s.written += k
+		if err != nil {
+			return n, err
+		}
 	}
-	return s.w.Write(b)
+	return n, nil
 }
