@@ -43,7 +43,7 @@ type API struct {
 	huma     huma.API
 	handler  http.Handler
 	requests *prometheus.CounterVec
-	streams  chan struct{}   // one per live stream; bounds them
+	streams  streams
 	stall    time.Duration   // writeStall, but for tests
 	closing  context.Context // ends when live streams shall
 	stop     context.CancelFunc
@@ -53,6 +53,8 @@ type API struct {
 const (
 	maxBody    = 64 << 10
 	maxStreams = 2000
+	// maxUserStreams is how many live streams one person may have open: pages in many tabs, and some programs.
+	maxUserStreams = 64
 )
 
 // cookieName begins with __Host-: browsers then insist on Secure, Path=/ and no Domain.
@@ -70,12 +72,12 @@ func New(c Config) *API {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	a := &API{Config: c, streams: make(chan struct{}, maxStreams), stall: writeStall}
+	a := &API{Config: c, streams: streams{most: maxStreams, ofUser: maxUserStreams, by: map[lh.UserID]int{}}, stall: writeStall}
 	a.closing, a.stop = context.WithCancel(context.Background())
 	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loggerhead_api_requests_total",
 		Help: "Requests to the REST API by operation and status class."}, []string{"operation", "status"})
 	c.Metrics.MustRegister(a.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "loggerhead_api_live_streams",
-		Help: "Open streams of live values."}, func() float64 { return float64(len(a.streams)) }))
+		Help: "Open streams of live values."}, a.streams.count))
 
 	mux := http.NewServeMux()
 	a.huma = humago.New(mux, a.openAPIConfig())

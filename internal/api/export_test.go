@@ -9,6 +9,9 @@ import (
 // SetStall sets how long a reader may leave an answer unread; before the first request.
 func (a *API) SetStall(d time.Duration) { a.stall = d }
 
+// SetStreams sets how many live streams there may be, and of one person; before the first request.
+func (a *API) SetStreams(most, ofUser int) { a.streams.most, a.streams.ofUser = most, ofUser }
+
 // Route is one operation, for tests of them all.
 type Route struct {
 	Method, Path, ID string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,14 +52,13 @@ func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*hu
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case a.streams <- struct{}{}:
-	default:
-		return nil, lh.Errorf(lh.Exhausted, "too many live streams are open on this hub; close some")
-	}
 	p := principal(ctx)
+	leave, err := a.streams.enter(p.User.ID)
+	if err != nil {
+		return nil, err
+	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
-		defer func() { <-a.streams }()
+		defer leave()
 		r, w := humago.Unwrap(c)
 		s := &liveStream{api: a, scope: sc, principal: p, in: in, wanted: wanted, w: w, ctl: http.NewResponseController(w),
 			devices: map[lh.DeviceID]LiveDevice{}}
@@ -66,6 +66,43 @@ func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*hu
 			a.Log.ErrorContext(r.Context(), "live stream ended", "project", sc.Project(), "err", err)
 		}
 	}}, nil
+}
+
+// streams counts the open live streams. Each costs the hub some queries a second, so they are bounded, and nobody can take
+// all of them.
+type streams struct {
+	mu           sync.Mutex
+	most, ofUser int // at once
+	open         int
+	by           map[lh.UserID]int
+}
+
+// enter takes a place, which leave gives back. Exhausted: there is none.
+func (s *streams) enter(u lh.UserID) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open >= s.most {
+		return nil, lh.Errorf(lh.Exhausted, "too many live streams are open on this hub; try again later")
+	}
+	if s.by[u] >= s.ofUser {
+		return nil, lh.Errorf(lh.Exhausted, "you have %d live streams open; close some", s.by[u])
+	}
+	s.open++
+	s.by[u]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+		if s.by[u]--; s.by[u] == 0 {
+			delete(s.by, u)
+		}
+	}, nil
+}
+
+func (s *streams) count() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return float64(s.open)
 }
 
 // wantedElements returns the elements a stream shows: those asked for and seen.

@@ -332,6 +332,36 @@ func TestLiveResync(t *testing.T) {
 	}
 }
 
+// TestStreamsAreBounded: nobody takes all of them, and a place that was left is free again.
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.SQLite(t), rigOptions{})
+	r.api.SetStreams(3, 2)
+	r.member("viewer@a.example", lh.RoleViewer)
+	refused := func(email string) {
+		t.Helper()
+		a := r.send("GET", r.path("live"), nil, bearer(r.token(email)))
+		if a.status != 429 || a.problem(t).Code != lh.Exhausted || a.header.Get("Retry-After") == "" {
+			t.Errorf("one too many: %d %s", a.status, a.body)
+		}
+	}
+	first := r.live("owner@a.example", "")
+	r.live("owner@a.example", "")
+	refused("owner@a.example")
+	r.live("viewer@a.example", "")
+	refused("viewer@a.example") // all are taken
+	first.cancel()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		a := r.send("GET", r.path("live"), nil, bearer(r.token("viewer@a.example")))
+		if a.status == 200 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the place of one who left stays taken: %d", a.status)
+		}
+	}
+}
+
 func TestCloseStreams(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, storetest.SQLite(t), rigOptions{})
