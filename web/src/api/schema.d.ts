@@ -36,7 +36,11 @@ export interface paths {
         get: operations["get-project"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Destroy a project and everything in it, for good
+         * @description Needs the permission “destroy” in the project.
+         */
+        delete: operations["delete-project"];
         options?: never;
         head?: never;
         /**
@@ -180,6 +184,114 @@ export interface paths {
          * @description Needs the permission “configure” in the project.
          */
         patch: operations["change-element"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/elements/{element}/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the approvals of a series
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["list-approvals"];
+        put?: never;
+        /**
+         * Approve a range of a series, which locks it
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["approve-series"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/elements/{element}/approvals/{approval}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Open an approved range again
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["revoke-approval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/elements/{element}/corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the corrections of a series
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["list-corrections"];
+        put?: never;
+        /**
+         * Correct a range of a series
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["add-correction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/elements/{element}/corrections/{correction}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a correction back
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["revoke-correction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/elements/{element}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a range of a series, for good
+         * @description Needs the permission “destroy” in the project.
+         */
+        delete: operations["delete-series"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/projects/{project}/latest": {
@@ -338,6 +450,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Statistics of series by calendar buckets
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["get-statistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -361,6 +493,68 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AddCorrectionInputBody: {
+            /** Format: double */
+            a?: number;
+            /** Format: double */
+            b?: number;
+            /** @description Why */
+            comment?: string;
+            /**
+             * Format: int64
+             * @enum {integer}
+             */
+            flag?: 1 | 2 | 3 | 4 | 9;
+            /**
+             * Format: int64
+             * @description First instant, included
+             */
+            from: number;
+            /**
+             * @description offset adds a; factor multiplies by a; drift adds a straight line from a at from to b at to; delete takes samples away; flag sets their flag; fill adds samples where there are none
+             * @enum {string}
+             */
+            kind: "offset" | "factor" | "drift" | "delete" | "flag" | "fill";
+            samples?: components["schemas"]["FillSample"][] | null;
+            /**
+             * Format: int64
+             * @description Last instant, excluded
+             */
+            to: number;
+        };
+        Approval: {
+            by: components["schemas"]["Who"];
+            comment: string;
+            /**
+             * Format: int64
+             * @description Readers see the range as it stood then
+             */
+            created: number;
+            /** Format: int64 */
+            from: number;
+            id: string;
+            /**
+             * Format: int64
+             * @description 0: it stands
+             */
+            revoked: number;
+            revoked_by: components["schemas"]["Who"];
+            /** Format: int64 */
+            to: number;
+        };
+        ApproveInputBody: {
+            comment?: string;
+            /**
+             * Format: int64
+             * @description First instant, included
+             */
+            from: number;
+            /**
+             * Format: int64
+             * @description Last instant, excluded
+             */
+            to: number;
+        };
         AuditEvent: {
             /** @example device.claim */
             action: string;
@@ -378,6 +572,35 @@ export interface components {
             subject: string;
             /** Format: int64 */
             time: number;
+        };
+        Bucket: {
+            /**
+             * Format: int64
+             * @description Samples the element's interval lets expect; 0 is unknown
+             */
+            expected: number;
+            /**
+             * Format: int64
+             * @description The worst, by QARTOD; 9 where nothing came
+             */
+            flag: number;
+            /** Format: int64 */
+            from: number;
+            /**
+             * Format: int64
+             * @description Neither bad nor suspect
+             */
+            good: number;
+            /** @description Fewer than three quarters of the expected are good, or a total has a gap in it */
+            incomplete: boolean;
+            /** Format: int64 */
+            received: number;
+            /** Format: int64 */
+            to: number;
+            /** @description By function; null where it has none */
+            values: {
+                [key: string]: number | null;
+            };
         };
         ChangeDeviceInputBody: {
             /** @description Empty takes it from its location */
@@ -404,6 +627,11 @@ export interface components {
         };
         ChangeProjectInputBody: {
             name?: string;
+            /**
+             * Format: int64
+             * @description After how many days samples are deleted for good, approved ones too; 0 keeps them for ever
+             */
+            retention_days?: number;
             zone?: string;
         };
         ClaimDeviceInputBody: {
@@ -417,6 +645,37 @@ export interface components {
             max_offline: number;
             name: string;
             serial: string;
+        };
+        Correction: {
+            /** Format: double */
+            a: number;
+            /** Format: double */
+            b: number;
+            by: components["schemas"]["Who"];
+            comment: string;
+            /** Format: int64 */
+            created: number;
+            /** Format: int64 */
+            flag: number;
+            /** Format: int64 */
+            from: number;
+            id: string;
+            /** @enum {string} */
+            kind: "offset" | "factor" | "drift" | "delete" | "flag" | "fill";
+            /**
+             * Format: int64
+             * @description Place in the element's stack; corrections are applied in this order
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description 0: it stands
+             */
+            revoked: number;
+            revoked_by: components["schemas"]["Who"];
+            samples: components["schemas"]["FillSample"][];
+            /** Format: int64 */
+            to: number;
         };
         CreateElementInputBody: {
             /** @default #3b75af */
@@ -552,6 +811,25 @@ export interface components {
             times: number[];
             values: number[];
         };
+        ElementStatistics: {
+            buckets: components["schemas"]["Bucket"][];
+            element_id: string;
+            /** @description In which its buckets are cut */
+            zone: string;
+        };
+        FillSample: {
+            /**
+             * Format: int64
+             * @description QARTOD; what was not measured is suspect unless you say otherwise
+             * @default 3
+             * @enum {integer}
+             */
+            flag: 1 | 2 | 3 | 4 | 9;
+            /** Format: int64 */
+            time: number;
+            /** Format: double */
+            value: number;
+        };
         Latest: {
             element_id: string;
             /**
@@ -569,8 +847,14 @@ export interface components {
             /** Format: double */
             value: number;
         };
+        ListApprovalBody: {
+            items: components["schemas"]["Approval"][];
+        };
         ListAuditEventBody: {
             items: components["schemas"]["AuditEvent"][];
+        };
+        ListCorrectionBody: {
+            items: components["schemas"]["Correction"][];
         };
         ListDeviceBody: {
             items: components["schemas"]["Device"][];
@@ -679,6 +963,11 @@ export interface components {
             created: number;
             id: string;
             name: string;
+            /**
+             * Format: int64
+             * @description After how many days samples are deleted for good; 0 keeps them for ever
+             */
+            retention_days: number;
             /** @description The asker's role */
             role: string;
             /**
@@ -719,12 +1008,21 @@ export interface components {
             /** @enum {string} */
             role: "viewer" | "editor" | "administrator" | "owner";
         };
+        Statistics: {
+            statistics: components["schemas"]["ElementStatistics"][];
+            step: string;
+        };
         User: {
             email: string;
             id: string;
             name: string;
             /** @description Manages the installation */
             operator: boolean;
+        };
+        Who: {
+            id: string;
+            /** @enum {string} */
+            kind: "user" | "device" | "hub";
         };
     };
     responses: never;
@@ -817,6 +1115,36 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Project"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -1213,6 +1541,258 @@ export interface operations {
             };
         };
     };
+    "list-approvals": {
+        parameters: {
+            query?: {
+                /** @description First instant, included */
+                from?: number;
+                /** @description Last instant, excluded */
+                to?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListApprovalBody"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "approve-series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApproveInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+                approval: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-corrections": {
+        parameters: {
+            query?: {
+                /** @description First instant, included */
+                from?: number;
+                /** @description Last instant, excluded */
+                to?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListCorrectionBody"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-correction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddCorrectionInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Correction"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-correction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+                correction: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Correction"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-series": {
+        parameters: {
+            query: {
+                /** @description First instant, included */
+                from: number;
+                /** @description Last instant, excluded */
+                to: number;
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-latest": {
         parameters: {
             query?: {
@@ -1565,6 +2145,10 @@ export interface operations {
                 /** @description At most so many points per element, by the least and greatest of each bucket, so that every spike stays; 0 is raw */
                 points?: number;
                 format?: "json" | "csv" | "columns";
+                /** @description Read the series as it stood at that moment; 0 is now */
+                as_of?: number;
+                /** @description Read what was measured, without corrections and approvals */
+                raw?: boolean;
             };
             header?: never;
             path: {
@@ -1584,6 +2168,56 @@ export interface operations {
                     "application/json": components["schemas"]["Series"];
                     "application/vnd.loggerhead.columns": string;
                     "text/csv": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-statistics": {
+        parameters: {
+            query: {
+                /** @description Ids, by commas */
+                elements: string[] | null;
+                /** @description First instant, included */
+                from: number;
+                /** @description Last instant, excluded */
+                to: number;
+                /** @description Length of a bucket as an ISO 8601 duration of one unit: PT10S, PT15M, PT1H, P1D, P1W, P1M, P1Y */
+                step: string;
+                /** @description Where days are cut: an IANA time zone, or a fixed offset such as +01:00; without it the location's, else the project's */
+                zone?: string;
+                /** @description By commas: mean, min, max, sum, first, last, std_dev, time_mean_linear, time_mean_carried, increase (of a counter), p0 to p100 (percentiles, such as p50 or p97.5); without it mean, min, max */
+                functions?: string[] | null;
+                /** @description Read the series as it stood at that moment; 0 is now */
+                as_of?: number;
+                /** @description Read what was measured, without corrections and approvals */
+                raw?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statistics"];
                 };
             };
             /** @description Error */
