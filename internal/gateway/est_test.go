@@ -1,11 +1,14 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -206,6 +209,29 @@ func TestEnrolmentTriesAreBounded(t *testing.T) {
 	if r, body := enroll(t, h, stranger, serial, code, csr); r.StatusCode != 200 {
 		t.Errorf("a minute later: %d %s", r.StatusCode, body)
 	}
+}
+
+// TestAnswerIsOneRecord: a small client reads an answer in one go, and takes what it gets for the whole.
+func TestAnswerIsOneRecord(t *testing.T) {
+	h := newHub(t, nil)
+	c, err := tls.Dial("tcp", h.https, h.tls(nil, "http/1.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /.well-known/est/cacerts HTTP/1.1\r\nHost: hub\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 32<<10)
+	n, err := c.Read(buf) // gives no more than one record
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(buf[:n])), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCerts(t, r, readAll(t, r))
 }
 
 // program runs a foreign program in dir and returns what it printed. Without the program the test is skipped, or fails

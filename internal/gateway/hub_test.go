@@ -285,6 +285,19 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
+// withinASecond checks that what f measures takes no more than a second: of three tries the best counts, since the
+// machine may have other things to do.
+func withinASecond(t *testing.T, f func(t *testing.T) time.Duration) {
+	t.Helper()
+	best := f(t)
+	for try := 1; try < 3 && best > time.Second; try++ {
+		best = min(best, f(t))
+	}
+	if best > time.Second {
+		t.Errorf("took %v", best)
+	}
+}
+
 // eventually waits until what is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
