@@ -120,11 +120,13 @@ func (db *DB) openSQLite(path string) error {
 	}
 	setup := func(write bool) func(*sqlite3.Conn) error {
 		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
-			"journal_mode=wal", "synchronous=full", "foreign_keys=on", "cache_size=-16384",
+			"journal_mode=wal", "synchronous=full", "foreign_keys=on",
 			// Pages that every commit changes are copied into the file once in 16 MB of log, instead of once in 4 MB.
 			"wal_autocheckpoint=2000", "journal_size_limit=67108864"}
-		if !write {
-			pragmas = append(pragmas, "query_only=on")
+		if write {
+			pragmas = append(pragmas, "cache_size=-16384")
+		} else { // up to eight of them
+			pragmas = append(pragmas, "cache_size=-4096", "query_only=on")
 		}
 		return func(c *sqlite3.Conn) error {
 			for i, p := range pragmas {
