@@ -97,7 +97,7 @@ func TestKill9(t *testing.T) {
 		t.Errorf("%d records before the last run, %d after it", records, after)
 	}
 	l.sameAtHub()
-	if n := strings.Count(l.said.String(), "msg=enrolled"); n != 1 {
+	if n := strings.Count(l.said.String(), "msg=enrolled"); n > 1 { // 0: it was killed between having and saying it
 		t.Errorf("it enrolled %d times", n)
 	}
 }
