@@ -31,6 +31,8 @@ type Batch struct {
 	// Channels are the channel keys ("1/water_level") that values refer to by index; no key appears twice.
 	Channels []string
 	Records  []Record
+
+	values []Value // memory of the records' values, where a binary batch was decoded
 }
 
 // Record is what a device sampled at one instant.

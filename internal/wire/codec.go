@@ -169,7 +169,7 @@ func (b *Batch) Append(dst []byte) ([]byte, error) {
 func Decode(b *Batch, data []byte) (err error) {
 	defer func() {
 		if err != nil {
-			*b = Batch{Channels: b.Channels[:0], Records: b.Records[:0]}
+			*b = Batch{Channels: b.Channels[:0], Records: b.Records[:0], values: b.values[:0]}
 		}
 	}()
 	b.Channels, b.Records = b.Channels[:0], b.Records[:0]
@@ -267,9 +267,7 @@ func decodeBinary(b *Batch, data []byte) error {
 		return lh.Errorf(lh.Invalid, "batch says it has %d records", records)
 	}
 	if cap(b.Records) < int(records) {
-		grown := make([]Record, records)
-		copy(grown, b.Records[:cap(b.Records)]) // keeps the memory of their values
-		b.Records = grown
+		b.Records = make([]Record, records)
 	}
 	b.Records = b.Records[:records]
 	if err := b.check(); err != nil {
@@ -281,10 +279,19 @@ func decodeBinary(b *Batch, data []byte) error {
 func decodeRecords(b *Batch, r *reader) error {
 	var prev [MaxChannels]last
 	var before lh.Millis
-	total := 0
+	// All values lie in one piece of memory. A value has at least three bytes, so it never grows beyond this.
+	if most := min(len(r.data)/3, MaxValues); cap(b.values) < most {
+		b.values = make([]Value, 0, most)
+	}
+	values := b.values[:0]
+	data := r.data // what is left
 	for i := range b.Records {
 		rec := &b.Records[i]
-		delta := r.varint("time")
+		delta, n := varint(data)
+		if n <= 0 {
+			return endsEarly(i)
+		}
+		data = data[n:]
 		// Two times in range differ by less than the span; a greater difference is caught before it overflows.
 		if delta > int64(lh.MaxMillis-lh.MinMillis) || delta < -int64(lh.MaxMillis-lh.MinMillis) {
 			return lh.Errorf(lh.Invalid, "record %d has a time outside the years 1 to 9999", i)
@@ -294,63 +301,89 @@ func decodeRecords(b *Batch, r *reader) error {
 			return lh.Errorf(lh.Invalid, "record %d has a time outside the years 1 to 9999", i)
 		}
 		before = rec.Time
-		values := r.uvarint("values")
-		if values > uint64(len(r.data)) { // a value has at least three bytes
-			return lh.Errorf(lh.Invalid, "batch ends early, in record %d", i)
+		count, n := uvarint(data)
+		if n <= 0 || count > uint64(len(data)-n) {
+			return endsEarly(i)
 		}
-		if total += int(values); total > MaxValues {
+		data = data[n:]
+		if uint64(len(values))+count > MaxValues {
 			return lh.Errorf(lh.Invalid, "batch has more than %d values", MaxValues)
 		}
-		if cap(rec.Values) < int(values) {
-			rec.Values = make([]Value, 0, values)
-		}
-		rec.Values = rec.Values[:values]
-		for j := range rec.Values {
-			v := &rec.Values[j]
-			channel := r.uvarint("value")
-			tag := r.take(1, "value")
-			if r.bad != "" {
-				return lh.Errorf(lh.Invalid, "batch ends early, in record %d", i)
+		start := len(values)
+		for range count {
+			channel, n := uvarint(data)
+			if n <= 0 || n >= len(data) {
+				return endsEarly(i)
 			}
+			tag := data[n]
+			data = data[n+1:]
 			if channel >= uint64(len(b.Channels)) {
 				return lh.Errorf(lh.Invalid, "record %d has a value of channel %d of %d", i, channel, len(b.Channels))
 			}
-			v.Channel, v.Flag = uint16(channel), lh.Flag(tag[0]>>4)
+			v := Value{Channel: uint16(channel), Flag: lh.Flag(tag >> 4)}
 			if !v.Flag.Valid() {
 				return lh.Errorf(lh.Invalid, "record %d has the unknown flag %d", i, v.Flag)
 			}
-			switch places := int(tag[0] & 15); {
-			case places == rawValue:
-				raw := r.take(8, "value")
-				if raw == nil {
-					return lh.Errorf(lh.Invalid, "batch ends early, in record %d", i)
-				}
-				v.Value = math.Float64frombits(binary.LittleEndian.Uint64(raw))
+			switch places := int(tag & 15); {
 			case places <= maxPlaces:
 				p := &prev[channel]
 				if p.places != places {
 					*p = last{places: places}
 				}
-				p.mantissa += r.varint("value")
-				if p.mantissa > maxMantissa || p.mantissa < -maxMantissa {
+				d, n := varint(data)
+				if n <= 0 {
+					return endsEarly(i)
+				}
+				data = data[n:]
+				if p.mantissa += d; p.mantissa > maxMantissa || p.mantissa < -maxMantissa {
 					return lh.Errorf(lh.Invalid, "record %d has a value out of range", i)
 				}
 				v.Value = float64(p.mantissa) / pow10[places]
+			case places == rawValue:
+				if len(data) < 8 {
+					return endsEarly(i)
+				}
+				v.Value = math.Float64frombits(binary.LittleEndian.Uint64(data))
+				data = data[8:]
+				if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
+					return lh.Errorf(lh.Invalid, "record %d has a value that is not a finite number", i)
+				}
 			default:
 				return lh.Errorf(lh.Invalid, "record %d has a value of unknown kind", i)
 			}
-			if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
-				return lh.Errorf(lh.Invalid, "record %d has a value that is not a finite number", i)
-			}
+			values = append(values, v)
 		}
-		if r.bad != "" {
-			return lh.Errorf(lh.Invalid, "batch ends early, in record %d", i)
-		}
+		rec.Values = values[start:len(values):len(values)]
 	}
-	if len(r.data) > 0 {
-		return lh.Errorf(lh.Invalid, "batch has %d bytes too many", len(r.data))
+	if len(data) > 0 {
+		return lh.Errorf(lh.Invalid, "batch has %d bytes too many", len(data))
 	}
+	b.values = values
 	return nil
+}
+
+func endsEarly(record int) error {
+	return lh.Errorf(lh.Invalid, "batch ends early, in record %d", record)
+}
+
+// uvarint is binary.Uvarint, quicker for the one byte that most numbers have.
+func uvarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return binary.Uvarint(b)
+}
+
+// varint is binary.Varint, quicker for one byte or two.
+func varint(b []byte) (int64, int) {
+	if len(b) > 1 && b[0]&b[1] < 0x80 {
+		u, n := uint64(b[0]), 1
+		if u >= 0x80 {
+			u, n = u&0x7f|uint64(b[1])<<7, 2
+		}
+		return int64(u>>1) ^ -int64(u&1), n
+	}
+	return binary.Varint(b)
 }
 
 // Check refuses a manifest that passes a bound or names a channel twice.

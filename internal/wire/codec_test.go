@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
@@ -58,13 +60,7 @@ func TestGolden(t *testing.T) {
 // same compares bit for bit, so that -0 is not 0.
 func same(t *testing.T, want, got *Batch) {
 	t.Helper()
-	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }),
-		cmp.Transformer("empty", func(v []Value) []Value {
-			if len(v) == 0 {
-				return nil
-			}
-			return v
-		})); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Batch{}), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) })); d != "" {
 		t.Error(d)
 	}
 }
@@ -275,6 +271,53 @@ func FuzzDecode(f *testing.F) {
 		}
 		same(t, &b, &back)
 	})
+}
+
+// TestMemoryIsReusedCleanly decodes batches of all sizes and both forms into one Batch; each must read as in a new one.
+func TestMemoryIsReusedCleanly(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	var reused Batch
+	for range 500 {
+		b := &Batch{Log: 7, First: 1, Channels: []string{"a", "b", "c"}[:1+r.IntN(3)]}
+		for range r.IntN(40) {
+			rec := Record{Time: lh.Millis(r.Int64N(1e12))}
+			for c := range b.Channels {
+				if r.IntN(3) > 0 {
+					rec.Values = append(rec.Values, Value{uint16(c), 1, float64(r.IntN(1000)) / 10})
+				}
+			}
+			b.Records = append(b.Records, rec)
+		}
+		var data []byte
+		if r.IntN(2) == 0 {
+			var err error
+			if data, err = b.Append(nil); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			data = []byte(`{"log":"0000000000000007","first":1,"records":[`)
+			for i, rec := range b.Records {
+				if i > 0 {
+					data = append(data, ',')
+				}
+				data = fmt.Appendf(data, `{"t":%d,"v":{`, rec.Time)
+				for k, v := range rec.Values {
+					data = fmt.Appendf(data, `%s%q:%g`, []string{"", ","}[min(k, 1)], b.Channels[v.Channel], v.Value)
+				}
+				data = append(data, "}}"...)
+			}
+			data = append(data, "]}"...)
+		}
+		if r.IntN(10) == 0 {
+			data = data[:len(data)-r.IntN(5)]
+		}
+		var fresh Batch
+		err1, err2 := Decode(&fresh, data), Decode(&reused, data)
+		if (err1 == nil) != (err2 == nil) {
+			t.Fatal(err1, err2)
+		}
+		same(t, &fresh, &reused)
+	}
 }
 
 func BenchmarkDecode(b *testing.B) {

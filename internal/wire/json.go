@@ -85,13 +85,8 @@ func (j *jsonBatch) record() error {
 	if i >= MaxRecords {
 		return lh.Errorf(lh.Invalid, "batch has more than %d records", MaxRecords)
 	}
-	if i < cap(b.Records) {
-		b.Records = b.Records[:i+1] // keeps the memory of its values
-	} else {
-		b.Records = append(b.Records, Record{})
-	}
+	b.Records = append(b.Records, Record{}) // the values of an earlier binary batch share their memory: none of it is used here
 	r := &b.Records[i]
-	r.Values = r.Values[:0]
 	var timed bool
 	flags := map[uint16]lh.Flag{}
 	err := j.object("a record", func(key string) error {
