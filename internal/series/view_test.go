@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // history is the naive model of an element: everything that ever happened, read the slow way.
 type history struct {
-	writes      []arrivedWrite
+	writes      map[lh.Millis][]arrivedWrite // by time
 	corrections []lh.Correction
 	approvals   []lh.Approval
 }
@@ -26,6 +27,13 @@ type arrivedWrite struct {
 	received lh.Millis
 }
 
+func (h *history) add(s lh.Sample, received lh.Millis) {
+	if h.writes == nil {
+		h.writes = map[lh.Millis][]arrivedWrite{}
+	}
+	h.writes[s.Time] = append(h.writes[s.Time], arrivedWrite{s, received})
+}
+
 // view reads the model as of a moment. What stands at one time is decided time by time.
 func (h *history) view(from, to lh.Millis, v series.View) []lh.Sample {
 	asOf := v.AsOf
@@ -33,8 +41,8 @@ func (h *history) view(from, to lh.Millis, v series.View) []lh.Sample {
 		asOf = math.MaxInt64
 	}
 	times := map[lh.Millis]bool{}
-	for _, w := range h.writes {
-		times[w.Time] = true
+	for at := range h.writes {
+		times[at] = true
 	}
 	for _, c := range h.corrections {
 		for _, s := range c.Samples {
@@ -63,8 +71,8 @@ func (h *history) view(from, to lh.Millis, v series.View) []lh.Sample {
 }
 
 func (h *history) at(at, moment lh.Millis, raw bool) (s lh.Sample, ok bool) {
-	for _, w := range h.writes {
-		if w.Time == at && w.received <= moment && (!ok || w.Rank >= s.Rank) {
+	for _, w := range h.writes[at] {
+		if w.received <= moment && (!ok || w.Rank >= s.Rank) {
 			s, ok = w.Sample, true
 		}
 	}
@@ -112,7 +120,9 @@ func playHistory(t *testing.T, o store.Options, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 99))
 	base := lh.MillisOf(time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC))
 	clock := base + 10*lh.DayMillis
-	o.Now = func() time.Time { return clock.Time() }
+	var now atomic.Int64 // the clock, as the engine's own goroutines see it
+	now.Store(int64(clock))
+	o.Now = func() time.Time { return lh.Millis(now.Load()).Time() }
 	db := storetest.Open(t, o)
 	sc := storetest.Project(t, db)
 	e, _ := start(t, db, series.Options{FoldBite: 3000})
@@ -127,6 +137,7 @@ func playHistory(t *testing.T, o store.Options, seed uint64) {
 		clock += lh.Millis(1 + r.Int64N(40*60_000))
 		moments = append(moments, clock)
 		clock++
+		now.Store(int64(clock))
 		switch r.IntN(10) {
 		case 0, 1:
 			if err := e.FoldNow(ctx); err != nil {
@@ -191,7 +202,7 @@ func playHistory(t *testing.T, o store.Options, seed uint64) {
 				if err := e.Append(ctx, u); err != nil {
 					t.Fatal(err)
 				}
-				u.Each(func(_ uint16, s lh.Sample) { h.writes = append(h.writes, arrivedWrite{s, clock}) })
+				u.Each(func(_ uint16, s lh.Sample) { h.add(s, clock) })
 				clock += 60_000
 			}
 		}
