@@ -178,3 +178,38 @@ func TestDeletedProjectIsNotThere(t *testing.T) {
 		}
 	})
 }
+
+// TestWind: 350° and 10° are north, the calm has no direction, and what has no partner at its instant is left out.
+func TestWind(t *testing.T) {
+	each(t, rigOptions{}, func(r *rig) {
+		s := r.site(r.owner, "", "1/speed", "1/direction")
+		hour := lh.Millis(3600_000)
+		at := lh.MillisOf(r.clock.now())/hour*hour - 3*hour
+		r.upload(s, at, 2, 350)
+		r.upload(s, at+1000, 2, 10)
+		r.upload(s, at+2000, 0, 180) // calm
+		r.upload(s, at+3000, 50)     // no direction
+		r.upload(s, at+2*hour, 3, 90)
+		var got api.Wind
+		r.as("owner@a.example", "GET", fmt.Sprintf("%s?speed=%s&direction=%s&from=%d&to=%d&step=PT1H&zone=UTC", r.path("wind"), s.elements[0].ID, s.elements[1].ID, at, at+3*hour), nil).decode(t, &got)
+		if len(got.Buckets) != 3 {
+			t.Fatalf("%+v", got)
+		}
+		first, empty, last := got.Buckets[0], got.Buckets[1], got.Buckets[2]
+		north := func(v *float64) bool { return v != nil && (*v < 1e-9 || *v > 360-1e-9) }
+		if first.Pairs != 3 || *first.Speed != 4.0/3 || !north(first.Direction) || !north(first.ResultantDirection) || *first.DirectionStdDev < 9 || *first.DirectionStdDev > 11 {
+			t.Errorf("%+v", first)
+		}
+		if empty.Pairs != 0 || empty.Speed != nil || empty.Direction != nil || empty.ResultantSpeed != nil || empty.DirectionStdDev != nil {
+			t.Errorf("an hour without wind: %+v", empty)
+		}
+		if last.Pairs != 1 || *last.ResultantSpeed != 3 || *last.ResultantDirection != 90 {
+			t.Errorf("%+v", last)
+		}
+		var stats api.Statistics
+		r.as("owner@a.example", "GET", fmt.Sprintf("%s?elements=%s&from=%d&to=%d&step=PT1H&functions=direction", r.path("statistics"), s.elements[1].ID, at, at+hour), nil).decode(t, &stats)
+		if v := stats.Statistics[0].Buckets[0].Values["direction"]; v == nil {
+			t.Errorf("%+v", stats)
+		}
+	})
+}

@@ -49,6 +49,8 @@ func (a *API) streamed(id string) map[string]*huma.Response {
 		})
 	case "get-statistics":
 		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Statistics{})}})
+	case "get-wind":
+		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Wind{})}})
 	case "stream-live":
 		schema(LiveSample{})
 		schema(LiveDevice{})

@@ -59,6 +59,7 @@ var routes = []route{
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/latest", "list-latest", "Newest sample of each element", listLatest),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/series", "get-series", "Series: raw, or reduced to at most N points", getSeries),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/statistics", "get-statistics", "Statistics of series by calendar buckets", getStatistics),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/wind", "get-wind", "Statistics of the wind, of speed and direction together", getWind),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/live", "stream-live", "Live values as server-sent events", streamLive),
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ type statisticsInput struct {
 	To        lh.Millis      `query:"to" required:"true" minimum:"-62135596800000" maximum:"253402300800000" doc:"Last instant, excluded"`
 	Step      string         `query:"step" required:"true" maxLength:"6" example:"P1D" doc:"Length of a bucket as an ISO 8601 duration of one unit: PT10S, PT15M, PT1H, P1D, P1W, P1M, P1Y"`
 	Zone      string         `query:"zone" maxLength:"64" doc:"Where days are cut: an IANA time zone, or a fixed offset such as +01:00; without it the location's, else the project's"`
-	Functions []string       `query:"functions" maxItems:"32" doc:"By commas: mean, min, max, sum, first, last, std_dev, time_mean_linear, time_mean_carried, increase (of a counter), p0 to p100 (percentiles, such as p50 or p97.5); without it mean, min, max"`
+	Functions []string       `query:"functions" maxItems:"32" doc:"By commas: mean, min, max, sum, first, last, std_dev, time_mean_linear, time_mean_carried, increase (of a counter), direction (unit-vector mean of degrees), direction_std_dev (Yamartino), p0 to p100 (percentiles, such as p50 or p97.5); without it mean, min, max"`
 	AsOf      lh.Millis      `query:"as_of" minimum:"0" maximum:"253402300800000" doc:"Read the series as it stood at that moment; 0 is now"`
 	Raw       bool           `query:"raw" doc:"Read what was measured, without corrections and approvals"`
 }
@@ -83,6 +84,7 @@ func functions() map[string]func(*calc.Stats) float64 {
 		"time_mean_linear":  func(s *calc.Stats) float64 { return s.TimeMeanLinear },
 		"time_mean_carried": func(s *calc.Stats) float64 { return s.TimeMeanCarried },
 		"min":               used(func(s *calc.Stats) float64 { return s.Min.Value }), "max": used(func(s *calc.Stats) float64 { return s.Max.Value }),
+		"direction": func(s *calc.Stats) float64 { return s.Direction }, "direction_std_dev": func(s *calc.Stats) float64 { return s.DirectionDeviation },
 		"first": used(func(s *calc.Stats) float64 { return s.First.Value }), "last": used(func(s *calc.Stats) float64 { return s.Last.Value }),
 	}
 }
@@ -147,6 +149,7 @@ func getStatistics(a *API, ctx context.Context, sc store.Scope, in *statisticsIn
 	if err != nil {
 		return nil, err
 	}
+	directions := slices.ContainsFunc(fs, func(f function) bool { return strings.HasPrefix(f.name, "direction") })
 	type question struct {
 		element lh.Element
 		cal     calc.Calendar
@@ -178,7 +181,7 @@ func getStatistics(a *API, ctx context.Context, sc store.Scope, in *statisticsIn
 				out.WriteString(`{"element_id":` + strconv.Quote(string(q.element.ID)) + `,"zone":` + strconv.Quote(q.zone.String()) + `,"buckets":[`)
 				first := true
 				line := make([]byte, 0, 256)
-				err := a.Series.Aggregate(ctx, sc, q.element, in.From, in.To, series.View{Raw: in.Raw, AsOf: in.AsOf}, q.cal, calc.Options{Percentiles: percentiles}, func(s *calc.Stats) error {
+				err := a.Series.Aggregate(ctx, sc, q.element, in.From, in.To, series.View{Raw: in.Raw, AsOf: in.AsOf}, q.cal, calc.Options{Percentiles: percentiles, Directions: directions}, func(s *calc.Stats) error {
 					line = line[:0]
 					if !first {
 						line = append(line, ',')

@@ -22,6 +22,8 @@ type Options struct {
 	Rollover float64
 	// Percentiles that are asked for, each in 0–100. They keep a bucket's values in memory, 8 bytes each.
 	Percentiles []float64
+	// Directions takes the values as degrees, 0 to 360, and makes Direction and DirectionDeviation of them.
+	Directions bool
 }
 
 func (o Options) gap() float64 {
@@ -54,6 +56,9 @@ type Stats struct {
 	// Increase is the sum of increases of a counter, from the last sample before the bucket.
 	Increase    float64
 	Percentiles []float64 // in the order asked; linear between ranks
+	// Direction is the unit-vector mean in [0, 360) and DirectionDeviation Yamartino's standard deviation, in degrees,
+	// of values that are directions.
+	Direction, DirectionDeviation float64
 }
 
 // Aggregator makes [Stats] of samples that come in ascending order, bucket by bucket. The samples just before and just
@@ -72,6 +77,7 @@ type Aggregator struct {
 	sum    daySum
 	moment welford
 	values []float64
+	wind   Wind
 
 	// Bad samples wait here until their bucket closes: only the next usable one tells where the line over them ends.
 	bad []badRun
@@ -112,7 +118,7 @@ func (a *Aggregator) begin() {
 		a.s.Expected = max(1, int64(math.Round(float64(end-start)/float64(a.o.Interval))))
 	}
 	a.open, a.at = true, end
-	a.sum, a.moment, a.values = daySum{}, welford{}, a.values[:0]
+	a.sum, a.moment, a.values, a.wind = daySum{}, welford{}, a.values[:0], Wind{}
 	a.linear, a.linearMs, a.carried, a.carriedMs, a.gapped = 0, 0, 0, 0, false
 }
 
@@ -144,6 +150,10 @@ func (a *Aggregator) close() error {
 	}
 	if a.carriedMs > 0 {
 		s.TimeMeanCarried = a.carried / a.carriedMs
+	}
+	s.Direction, s.DirectionDeviation = nan, nan
+	if a.o.Directions {
+		s.Direction, s.DirectionDeviation = a.wind.MeanDirection(), a.wind.Yamartino()
 	}
 	share := a.o.Complete
 	if share == 0 {
@@ -228,6 +238,9 @@ func (a *Aggregator) Add(s lh.Sample) error {
 	a.moment.add(s.Value)
 	if len(a.o.Percentiles) > 0 {
 		a.values = append(a.values, s.Value)
+	}
+	if a.o.Directions {
+		a.wind.AddDirection(s.Value)
 	}
 	a.prev, a.have = s, true
 	return nil

@@ -66,6 +66,9 @@ func (w *Wind) Resultant() (speed, direction float64) {
 	return math.Hypot(w.east, w.north) / w.moving, degrees(w.east, w.north, w.moving)
 }
 
+// Pairs is how many pairs of speed and direction were added.
+func (w *Wind) Pairs() int64 { return int64(w.moving) }
+
 // Yamartino is the standard deviation of the direction in degrees (R. J. Yamartino, 1984): asin(ε)·(1 + 0.1547·ε³)
 // with ε = √(1 − (ux² + uy²)) of the unit-vector mean.
 func (w *Wind) Yamartino() float64 {

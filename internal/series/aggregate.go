@@ -2,6 +2,9 @@ package series
 
 import (
 	"context"
+	"errors"
+	"iter"
+	"math"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/calc"
@@ -56,6 +59,65 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 		}
 	}
 	return a.Finish()
+}
+
+// WindStats are the statistics of the wind in one bucket: of the instants at which both speed and direction were
+// measured and neither is bad. What has no value is NaN.
+type WindStats struct {
+	Start, End lh.Millis
+	Pairs      int64
+	// Speed is the mean of the speeds, ResultantSpeed and ResultantDirection the speed-weighted mean vector, Direction
+	// the unit-vector mean without the calm, DirectionDeviation Yamartino's; degrees where the wind comes from.
+	Speed, ResultantSpeed, ResultantDirection, Direction, DirectionDeviation float64
+}
+
+// Wind hands emit the wind's statistics in [from, to), bucket by bucket, empty ones too. Samples of speed and direction
+// belong together when they have the same time.
+func (e *Engine) Wind(ctx context.Context, sc store.Scope, speed, direction lh.Element, from, to lh.Millis, v View, cal calc.Calendar, emit func(WindStats) error) error {
+	if from >= to {
+		return nil
+	}
+	if width := cal.Next(from) - cal.Start(from); uint64(to-from)/uint64(width) > maxBuckets {
+		return lh.Errorf(lh.Invalid, "the range has more than %d buckets; ask for longer buckets or a shorter range", maxBuckets)
+	}
+	next, stop := iter.Pull2(e.ReadView(ctx, sc, direction, from, to, v))
+	defer stop()
+	var wind calc.Wind
+	start, end := from, min(cal.Next(from), to)
+	flush := func(until lh.Millis) error {
+		for until >= end && start < to {
+			s := WindStats{Start: start, End: end, Pairs: wind.Pairs(), Speed: math.NaN(), Direction: wind.MeanDirection(), DirectionDeviation: wind.Yamartino()}
+			if s.Pairs > 0 {
+				s.Speed = wind.MeanSpeed()
+			}
+			s.ResultantSpeed, s.ResultantDirection = wind.Resultant()
+			if err := emit(s); err != nil {
+				return err
+			}
+			wind, start, end = calc.Wind{}, end, min(cal.Next(end), to)
+		}
+		return nil
+	}
+	d, err, more := next()
+	for s, serr := range e.ReadView(ctx, sc, speed, from, to, v) {
+		for more && err == nil && serr == nil && d.Time < s.Time {
+			d, err, more = next()
+		}
+		if serr != nil || more && err != nil {
+			return errors.Join(serr, err)
+		}
+		if !more {
+			break
+		}
+		if d.Time != s.Time || s.Flag >= lh.FlagBad || d.Flag >= lh.FlagBad || s.Value < 0 {
+			continue
+		}
+		if err := flush(s.Time); err != nil {
+			return err
+		}
+		wind.Add(s.Value, d.Value)
+	}
+	return flush(to)
 }
 
 // nearestDays bounds how many days with nothing but bad samples are looked through for a usable one.

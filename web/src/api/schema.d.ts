@@ -470,6 +470,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/wind": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Statistics of the wind, of speed and direction together
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["get-wind"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -1023,6 +1043,47 @@ export interface components {
             id: string;
             /** @enum {string} */
             kind: "user" | "device" | "hub";
+        };
+        Wind: {
+            buckets: components["schemas"]["WindBucket"][];
+            step: string;
+            zone: string;
+        };
+        WindBucket: {
+            /**
+             * Format: double
+             * @description Unit-vector mean of the directions, without the calm
+             */
+            direction: number | null;
+            /**
+             * Format: double
+             * @description By Yamartino, degrees
+             */
+            direction_std_dev: number | null;
+            /** Format: int64 */
+            from: number;
+            /**
+             * Format: int64
+             * @description Instants at which both were measured
+             */
+            pairs: number;
+            /**
+             * Format: double
+             * @description Its direction in degrees, weighted by speed
+             */
+            resultant_direction: number | null;
+            /**
+             * Format: double
+             * @description Length of the mean vector
+             */
+            resultant_speed: number | null;
+            /**
+             * Format: double
+             * @description Mean of the speeds, calm included
+             */
+            speed: number | null;
+            /** Format: int64 */
+            to: number;
         };
     };
     responses: never;
@@ -2194,7 +2255,7 @@ export interface operations {
                 step: string;
                 /** @description Where days are cut: an IANA time zone, or a fixed offset such as +01:00; without it the location's, else the project's */
                 zone?: string;
-                /** @description By commas: mean, min, max, sum, first, last, std_dev, time_mean_linear, time_mean_carried, increase (of a counter), p0 to p100 (percentiles, such as p50 or p97.5); without it mean, min, max */
+                /** @description By commas: mean, min, max, sum, first, last, std_dev, time_mean_linear, time_mean_carried, increase (of a counter), direction (unit-vector mean of degrees), direction_std_dev (Yamartino), p0 to p100 (percentiles, such as p50 or p97.5); without it mean, min, max */
                 functions?: string[] | null;
                 /** @description Read the series as it stood at that moment; 0 is now */
                 as_of?: number;
@@ -2218,6 +2279,56 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Statistics"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-wind": {
+        parameters: {
+            query: {
+                /** @description Element of the wind's speed */
+                speed: string;
+                /** @description Element of its direction, degrees */
+                direction: string;
+                /** @description First instant, included */
+                from: number;
+                /** @description Last instant, excluded */
+                to: number;
+                /** @description Length of a bucket, as for statistics */
+                step: string;
+                /** @description Where days are cut, as for statistics */
+                zone?: string;
+                /** @description Read the series as they stood at that moment; 0 is now */
+                as_of?: number;
+                /** @description Read what was measured, without corrections and approvals */
+                raw?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Wind"];
                 };
             };
             /** @description Error */
