@@ -2,7 +2,11 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,4 +120,36 @@ func TestShutdownInAHurry(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestServeMQTTEndsWithItsContext: without a Shutdown before, sessions are cut; and a listener must be TLS.
+func TestServeMQTTEndsWithItsContext(t *testing.T) {
+	h := newHub(t, nil)
+	r := h.connect(h.logger(), 5)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.gateway.ServeMQTT(ctx, tls.NewListener(listen(t), h.tls(nil))) }()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for {
+		if _, err := r.next(); err != nil {
+			if !isClosed(err) {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	plain := newHub(t, nil)
+	l := listen(t)
+	go func() {
+		if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+			defer c.Close()
+			io.Copy(io.Discard, c) // ends when the hub hangs up
+		}
+	}()
+	if err := plain.gateway.ServeMQTT(context.Background(), l); err == nil || !strings.Contains(err.Error(), "TLS") {
+		t.Errorf("a listener without TLS: %v", err)
+	}
 }
