@@ -35,6 +35,9 @@ func TestIdleMemory(t *testing.T) {
 		return
 	}
 	n := 300
+	if raceEnabled {
+		n = 30
+	}
 	if s := os.Getenv("LOGGERHEAD_TEST_IDLE"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
