@@ -12,7 +12,7 @@ import (
 
 // TestBacklog uploads a backlog of some months to a real hub, all of it and once.
 func TestBacklog(t *testing.T) {
-	const records = 100_000
+	const records = 40_000
 	h := startHub(t)
 	l := h.newLogger("T-1", "  - {type: simulator, interval: 1h}\n", "")
 	log, err := wal.Open(filepath.Join(l.dir, "data", "samples"), wal.Options{})

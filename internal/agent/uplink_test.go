@@ -284,3 +284,56 @@ func TestWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestGather sends nothing at once when it is not live: what comes within the interval goes together.
+func TestGather(t *testing.T) {
+	inst := newInstallation(t)
+	hub := &fakeHub{device: testDevice}
+	b := newBench(t, inst, serve(t, inst.hubTLS("127.0.0.1", "http/1.1"), hub)) // and HTTP/1.1 does as well
+	b.uplink.cfg.Upload.Live, b.uplink.cfg.Upload.Interval = false, time.Second
+	b.start()
+	began := time.Now()
+	n := 0
+	for time.Since(began) < 2500*time.Millisecond {
+		b.fill(1)
+		n++
+		time.Sleep(20 * time.Millisecond)
+	}
+	until(t, "everything acknowledged", func() bool { return b.stats().Unacked == 0 })
+	got, requests := hub.has()
+	if most := int(time.Since(began)/time.Second) + 2; got != n || requests > most || requests < 2 {
+		t.Errorf("the hub has %d of %d records, in %d requests", got, n, requests)
+	}
+}
+
+// TestLastUpload stops an uplink that waits: it tries once more and ends soon, with a hub and without one.
+func TestLastUpload(t *testing.T) {
+	inst := newInstallation(t)
+	hub := &fakeHub{device: testDevice}
+	addr := serve(t, inst.hubTLS("127.0.0.1", "h2", "http/1.1"), hub)
+	for _, c := range []struct {
+		addr string
+		left int64
+	}{{addr, 0}, {"127.0.0.1:1", 5}} {
+		b := newBench(t, inst, c.addr)
+		b.uplink.again = backoff{base: time.Hour, max: time.Hour}
+		b.uplink.welcomed = testDevice
+		b.uplink.cfg.Upload.Live, b.uplink.cfg.Upload.Interval = false, time.Hour
+		b.uplink.sent = time.Now()
+		stopping, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			b.uplink.run(t.Context(), stopping)
+		}()
+		b.fill(5)
+		close(stopping)
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatal("it does not end")
+		}
+		if s := b.stats(); s.Unacked != c.left {
+			t.Errorf("%d records are left, not %d", s.Unacked, c.left)
+		}
+	}
+}
