@@ -180,5 +180,15 @@ func deleteSeries(a *API, ctx context.Context, sc store.Scope, in *deleteSeriesI
 }
 
 func deleteProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*struct{}, error) {
-	return nil, a.Series.DeleteProject(ctx, sc)
+	ds, err := a.DB.Devices(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Series.DeleteProject(ctx, sc); err != nil {
+		return nil, err
+	}
+	for _, d := range ds {
+		a.Fleet.Cut(d.ID)
+	}
+	return nil, nil
 }

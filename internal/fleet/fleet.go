@@ -175,6 +175,9 @@ func (f *Fleet) Revoke(ctx context.Context, sc store.Scope, d lh.DeviceID) error
 	return nil
 }
 
+// Cut ends the live connections of a device whose project is gone.
+func (f *Fleet) Cut(id lh.DeviceID) { f.o.Cut(id) }
+
 // Manifest takes what a device says of itself: its firmware is recorded and every channel gets an element.
 func (f *Fleet) Manifest(ctx context.Context, sc store.Scope, d lh.DeviceID, m wire.Manifest) (wire.Welcome, error) {
 	if err := m.Check(); err != nil {
