@@ -31,11 +31,6 @@ export class Sparks {
     clearTimeout(this.#timer);
   }
 
-  /** Start of the window the traces answer. */
-  static from(): number {
-    return clock.now - day;
-  }
-
   async #read(): Promise<void> {
     const now = clock.now;
     const recent: string[] = [];
