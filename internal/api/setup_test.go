@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,7 +89,8 @@ type rig struct {
 	server *httptest.Server
 	owner  store.Scope // of project a
 	tokens map[string]string
-	broken bool // the test has closed the database
+	broken bool         // the test has closed the database
+	active atomic.Int64 // requests under way
 }
 
 // logBuffer keeps what the hub logs.
@@ -108,6 +111,7 @@ type rigOptions struct {
 	subscribe   func(lh.ProjectID, int) (<-chan ingest.Event, func() bool, func())
 	http1       bool
 	readTimeout time.Duration
+	writeBuffer int // of the sockets; 0 is the system's
 }
 
 func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
@@ -135,11 +139,23 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	}
 	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Web: with.web,
 		Version: "1.0.0-test", Now: r.clock.now, Log: log})
-	r.server = httptest.NewUnstartedServer(r.api)
+	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.active.Add(1)
+		defer r.active.Add(-1)
+		r.api.ServeHTTP(w, q)
+	}))
 	r.server.EnableHTTP2 = !with.http1
 	r.server.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
 	r.server.Config.ReadTimeout = with.readTimeout
 	r.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	if with.writeBuffer > 0 {
+		r.server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			if err := c.(*tls.Conn).NetConn().(*net.TCPConn).SetWriteBuffer(with.writeBuffer); err != nil {
+				t.Error(err)
+			}
+			return ctx
+		}
+	}
 	r.server.StartTLS()
 	t.Cleanup(func() {
 		r.api.CloseStreams()
