@@ -17,8 +17,9 @@ words
 | package | layer | may import | does |
 |---|---|---|---|
 | ` + "`.`" + ` | vocabulary | standard library | x |
+| ` + "`internal/durable`" + ` | ground | standard library | x |
 | ` + "`internal/wire`" + ` | mechanisms | vocabulary | x |
-| ` + "`internal/seal`" + ` | mechanisms | vocabulary | x |
+| ` + "`internal/seal`" + ` | mechanisms | vocabulary, ground | x |
 | ` + "`internal/store`" + ` | storage | vocabulary, mechanisms | x |
 | ` + "`internal/series`" + ` | storage | vocabulary, mechanisms, ` + "`internal/store`" + ` | x |
 | ` + "`internal/api`" + ` | edges | vocabulary, storage | x |
@@ -33,13 +34,14 @@ words
 
 func goodTree() map[string]pkg {
 	return map[string]pkg{
-		".":               {path: ".", imports: []string{"context", "encoding/json"}},
-		"internal/wire":   {path: "internal/wire", imports: []string{".", "bytes"}, tests: []string{"example.org/cmp"}},
-		"internal/seal":   {path: "internal/seal", imports: []string{".", "example.org/tink"}},
-		"internal/store":  {path: "internal/store", imports: []string{".", "internal/seal", "database/sql", "example.org/sql/v2"}},
-		"internal/series": {path: "internal/series", imports: []string{".", "internal/wire", "internal/store"}},
-		"internal/api":    {path: "internal/api", imports: []string{".", "internal/series"}, tests: []string{"internal/store"}},
-		"e2e":             {path: "e2e", imports: []string{"internal/api", "internal/wire"}},
+		".":                {path: ".", imports: []string{"context", "encoding/json"}},
+		"internal/durable": {path: "internal/durable", imports: []string{"os"}},
+		"internal/wire":    {path: "internal/wire", imports: []string{".", "bytes"}, tests: []string{"example.org/cmp"}},
+		"internal/seal":    {path: "internal/seal", imports: []string{".", "internal/durable", "example.org/tink"}},
+		"internal/store":   {path: "internal/store", imports: []string{".", "internal/seal", "database/sql", "example.org/sql/v2"}},
+		"internal/series":  {path: "internal/series", imports: []string{".", "internal/wire", "internal/store"}},
+		"internal/api":     {path: "internal/api", imports: []string{".", "internal/series"}, tests: []string{"internal/store"}},
+		"e2e":              {path: "e2e", imports: []string{"internal/api", "internal/wire"}},
 	}
 }
 
@@ -75,22 +77,25 @@ func TestImportRulesBite(t *testing.T) {
 		change func(map[string]pkg)
 		want   string
 	}{
-		"good":                  {func(map[string]pkg) {}, ""},
-		"vocabulary, library":   {func(m map[string]pkg) { add(m, ".", false, "example.org/x") }, ". imports example.org/x"},
-		"vocabulary, upward":    {func(m map[string]pkg) { add(m, ".", false, "internal/wire") }, ". (vocabulary) imports internal/wire"},
-		"mechanism, neighbour":  {func(m map[string]pkg) { add(m, "internal/wire", false, "internal/seal") }, "internal/wire (mechanisms) imports internal/seal"},
-		"mechanism, upward":     {func(m map[string]pkg) { add(m, "internal/seal", false, "internal/store") }, "internal/seal (mechanisms) imports internal/store"},
-		"store, neighbour":      {func(m map[string]pkg) { add(m, "internal/store", false, "internal/series") }, "internal/store (storage) imports internal/series"},
-		"edge, skipped layer":   {func(m map[string]pkg) { add(m, "internal/api", false, "internal/wire") }, "internal/api (edges) imports internal/wire"},
-		"test, upward":          {func(m map[string]pkg) { add(m, "internal/store", true, "internal/api") }, "a test of internal/store (storage) imports internal/api"},
-		"unlisted":              {func(m map[string]pkg) { add(m, "internal/util", false) }, "internal/util is not in the table"},
-		"unlisted sub-package":  {func(m map[string]pkg) { add(m, "internal/store/x", false) }, "internal/store/x is not in the table"},
-		"listed and not there":  {func(m map[string]pkg) { delete(m, "internal/seal") }, "internal/seal is in the table and not"},
-		"library, wrong door":   {func(m map[string]pkg) { add(m, "internal/api", false, "database/sql") }, "internal/api imports database/sql"},
-		"library, sub-package":  {func(m map[string]pkg) { add(m, "internal/api", false, "example.org/sql/driver") }, "internal/api imports example.org/sql/driver"},
-		"library, in a test":    {func(m map[string]pkg) { add(m, "internal/api", true, "example.org/sql") }, "internal/api imports example.org/sql"},
-		"library, like-named":   {func(m map[string]pkg) { add(m, "internal/api", false, "example.org/sqlx") }, ""},
-		"free for tests' layer": {func(m map[string]pkg) { add(m, "e2e", false, "internal/store") }, ""},
+		"good":                   {func(map[string]pkg) {}, ""},
+		"vocabulary, library":    {func(m map[string]pkg) { add(m, ".", false, "example.org/x") }, ". imports example.org/x"},
+		"vocabulary, upward":     {func(m map[string]pkg) { add(m, ".", false, "internal/wire") }, ". (vocabulary) imports internal/wire"},
+		"ground, library":        {func(m map[string]pkg) { add(m, "internal/durable", false, "example.org/x") }, "internal/durable imports example.org/x"},
+		"ground, upward":         {func(m map[string]pkg) { add(m, "internal/durable", false, ".") }, "internal/durable (ground) imports . (vocabulary)"},
+		"ground, not in the row": {func(m map[string]pkg) { add(m, "internal/wire", false, "internal/durable") }, "internal/wire (mechanisms) imports internal/durable (ground)"},
+		"mechanism, neighbour":   {func(m map[string]pkg) { add(m, "internal/wire", false, "internal/seal") }, "internal/wire (mechanisms) imports internal/seal"},
+		"mechanism, upward":      {func(m map[string]pkg) { add(m, "internal/seal", false, "internal/store") }, "internal/seal (mechanisms) imports internal/store"},
+		"store, neighbour":       {func(m map[string]pkg) { add(m, "internal/store", false, "internal/series") }, "internal/store (storage) imports internal/series"},
+		"edge, skipped layer":    {func(m map[string]pkg) { add(m, "internal/api", false, "internal/wire") }, "internal/api (edges) imports internal/wire"},
+		"test, upward":           {func(m map[string]pkg) { add(m, "internal/store", true, "internal/api") }, "a test of internal/store (storage) imports internal/api"},
+		"unlisted":               {func(m map[string]pkg) { add(m, "internal/util", false) }, "internal/util is not in the table"},
+		"unlisted sub-package":   {func(m map[string]pkg) { add(m, "internal/store/x", false) }, "internal/store/x is not in the table"},
+		"listed and not there":   {func(m map[string]pkg) { delete(m, "internal/seal") }, "internal/seal is in the table and not"},
+		"library, wrong door":    {func(m map[string]pkg) { add(m, "internal/api", false, "database/sql") }, "internal/api imports database/sql"},
+		"library, sub-package":   {func(m map[string]pkg) { add(m, "internal/api", false, "example.org/sql/driver") }, "internal/api imports example.org/sql/driver"},
+		"library, in a test":     {func(m map[string]pkg) { add(m, "internal/api", true, "example.org/sql") }, "internal/api imports example.org/sql"},
+		"library, like-named":    {func(m map[string]pkg) { add(m, "internal/api", false, "example.org/sqlx") }, ""},
+		"free for tests' layer":  {func(m map[string]pkg) { add(m, "e2e", false, "internal/store") }, ""},
 	} {
 		tree := goodTree()
 		c.change(tree)

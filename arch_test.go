@@ -28,7 +28,7 @@ import (
 const module = "github.com/loggerhead-cloud/loggerhead"
 
 // layers are the layers, lowest first. A package may import what lies in layers below its own, as its row says.
-var layers = []string{"vocabulary", "mechanisms", "storage", "behaviours", "edges", "programs", "commands", "tests"}
+var layers = []string{"vocabulary", "ground", "mechanisms", "storage", "behaviours", "edges", "programs", "commands", "tests"}
 
 // neighbours are the only imports within a layer.
 var neighbours = map[string][]string{
@@ -262,8 +262,8 @@ func checkImports(rows map[string]row, tree map[string]pkg) (wrong []string) {
 			if ours(tree, i) && !slices.Contains(r.may, i) && !slices.Contains(r.may, rows[i].layer) {
 				wrong = append(wrong, fmt.Sprintf("%s (%s) imports %s (%s)", p.path, r.layer, i, rows[i].layer))
 			}
-			if r.layer == "vocabulary" && !standard(i) {
-				wrong = append(wrong, fmt.Sprintf("%s imports %s, but the vocabulary imports the standard library only", p.path, i))
+			if (r.layer == "vocabulary" || r.layer == "ground") && !standard(i) {
+				wrong = append(wrong, fmt.Sprintf("%s imports %s, but the %s imports the standard library only", p.path, i, r.layer))
 			}
 		}
 		for _, i := range p.tests {

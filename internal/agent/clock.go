@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // keepClock is how often the time heard from the hub is written down: rarely, because flash wears.
@@ -87,7 +88,7 @@ func (c *clock) hear(t lh.Millis, cert *x509.Certificate) {
 	if c.floor.Sub(c.kept) < keepClock {
 		return
 	}
-	if err := durable(c.path, []byte(clockLine(lh.MillisOf(c.floor))), 0o600); err != nil {
+	if err := durable.Write(c.path, []byte(clockLine(lh.MillisOf(c.floor))), 0o600); err != nil {
 		c.log.Warn("the time could not be kept", "err", err)
 		return
 	}

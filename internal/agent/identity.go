@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 )
 
@@ -87,11 +88,11 @@ func (i *identity) pending() (*ecdsa.PrivateKey, error) {
 	if b, err = pki.MarshalKeyPEM(key); err != nil {
 		return nil, err
 	}
-	return key, durable(i.path(pendingFile), b, 0o600)
+	return key, durable.Write(i.path(pendingFile), b, 0o600)
 }
 
 // forget drops the pending key, for one that the hub will never sign.
-func (i *identity) forget() error { return remove(i.path(pendingFile)) }
+func (i *identity) forget() error { return durable.Remove(i.path(pendingFile)) }
 
 // accept finds the certificate for the key among those the hub answered with.
 func accept(certs []*x509.Certificate, key *ecdsa.PrivateKey) (*pki.KeyPair, error) {
@@ -113,7 +114,7 @@ func (i *identity) settle(p *pki.KeyPair) error {
 		return err
 	}
 	i.use(p)
-	return errors.Join(i.forget(), remove(i.path(nextFile)))
+	return errors.Join(i.forget(), durable.Remove(i.path(nextFile)))
 }
 
 // stage keeps a renewed pair beside the one in use.
@@ -133,7 +134,7 @@ func (i *identity) staged() (*pki.KeyPair, error) {
 	return p, err
 }
 
-func (i *identity) dropStaged() error { return remove(i.path(nextFile)) }
+func (i *identity) dropStaged() error { return durable.Remove(i.path(nextFile)) }
 
 // claimed reports whether this claim code was used up by this device.
 func (i *identity) claimed(code string) bool {
@@ -142,7 +143,7 @@ func (i *identity) claimed(code string) bool {
 }
 
 func (i *identity) setClaimed(code string) error {
-	return durable(i.path(claimedFile), []byte(claimHash(code)+"\n"), 0o600)
+	return durable.Write(i.path(claimedFile), []byte(claimHash(code)+"\n"), 0o600)
 }
 
 func claimHash(code string) string {
@@ -194,7 +195,7 @@ func writePair(path string, p *pki.KeyPair) error {
 	if err != nil {
 		return err
 	}
-	return durable(path, append(cert, key...), 0o600)
+	return durable.Write(path, append(cert, key...), 0o600)
 }
 
 // certificate shows a pair that is not in use, or nothing at all.

@@ -12,6 +12,7 @@ import (
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/agent/wal"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // Status is how the datalogger is, as its status file says it.
@@ -114,7 +115,7 @@ func (s *Status) write(dir string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return durable(filepath.Join(dir, statusFile), append(b, '\n'), 0o644)
+	return durable.Write(filepath.Join(dir, statusFile), append(b, '\n'), 0o644)
 }
 
 // PrintStatus prints the status that the running agent wrote last.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // What is in a demo's folder.
@@ -136,31 +137,6 @@ func (d *demo) openLog(name string) (*os.File, error) {
 	return os.OpenFile(path, flags, 0o600)
 }
 
-// writeFile writes a file that others may not read, so that after a power cut it is the old one or the new one.
-func writeFile(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
-		}
-	}()
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 // login is a person of the demo.
 type login struct{ role, name, email, password string }
 
@@ -201,7 +177,7 @@ func loadLogins(dir string) (ls logins, fresh bool, err error) {
 		ls[i].password = newPassword()
 		text += fmt.Sprintf("%-7s %s  %s\n", ls[i].role, ls[i].email, ls[i].password)
 	}
-	return ls, true, writeFile(path, []byte(text))
+	return ls, true, durable.Write(path, []byte(text), 0o600)
 }
 
 // newPassword returns 80 random bits, easy to type.

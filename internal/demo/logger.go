@@ -16,6 +16,7 @@ import (
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/client"
 	readings "github.com/loggerhead-cloud/loggerhead/deploy/demo"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // Files in a datalogger's folder. Those in data are the agent's own; see its package.
@@ -80,7 +81,7 @@ func (l *logger) keepCode(code string) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(l.dir, codeFile), []byte(code+"\n"))
+	return durable.Write(filepath.Join(l.dir, codeFile), []byte(code+"\n"), 0o600)
 }
 
 // code returns the claim code of a datalogger that is not claimed yet.
@@ -113,11 +114,11 @@ upload:
 sensors:
 %s`, l.name, l.serial, l.hardware, codeFile, dataDir, h.addrs.Devices, h.addrs.MQTT, h.roots, sensors)
 	if l.csv {
-		if err := writeFile(filepath.Join(l.dir, readingsFile), []byte(readings.USGSDaily())); err != nil {
+		if err := durable.Write(filepath.Join(l.dir, readingsFile), []byte(readings.USGSDaily()), 0o600); err != nil {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(l.dir, configFile), []byte(text))
+	return durable.Write(filepath.Join(l.dir, configFile), []byte(text), 0o600)
 }
 
 // start starts the agent's process: in a process group of its own, so that a Ctrl-C at the terminal does not end it

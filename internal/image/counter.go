@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // The stored security counter is one line of text, e.g. "loggerhead-counter-1 9 1f2e3d4c": the counter in decimal and
@@ -58,7 +59,7 @@ func RaiseCounter(dir string, n uint32) error {
 	if err == nil && old >= n {
 		return nil
 	}
-	if err := replace(name, counterLine(max(old, n))); err != nil {
+	if err := durable.Write(name, []byte(counterLine(max(old, n))), 0o644); err != nil {
 		return fmt.Errorf("raise security counter: %w", err)
 	}
 	return nil
@@ -67,25 +68,4 @@ func RaiseCounter(dir string, n uint32) error {
 func counterLine(n uint32) string {
 	s := fmt.Sprintf(counterForm, n)
 	return fmt.Sprintf("%s %08x\n", s, crc32.ChecksumIEEE([]byte(s)))
-}
-
-// replace puts a synced file with the content in the place of name, and syncs the folder.
-func replace(name, content string) error {
-	tmp := name + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, strings.NewReader(content))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, name); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

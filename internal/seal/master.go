@@ -13,13 +13,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 const (
@@ -60,34 +61,18 @@ func NewMaster() (*Master, error) {
 	return newMaster(key)
 }
 
-// CreateMaster makes a random master key and writes it to path, mode 0600. The file and its folder are synced before
-// it returns. A file that is there already is an error: a master key is never overwritten.
+// CreateMaster makes a random master key and writes it to path, mode 0600: the whole of it, synced, or nothing. A file
+// that is there already is an error: a master key is never overwritten.
 func CreateMaster(path string) (*Master, error) {
 	m, err := NewMaster()
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	text := masterHeader + base64.StdEncoding.EncodeToString(m.key) + "\n"
+	if err := durable.Create(path, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("make master key: %w", err)
 	}
-	_, err = io.WriteString(f, masterHeader+base64.StdEncoding.EncodeToString(m.key)+"\n")
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("make master key %s: %w", path, errors.Join(err, os.Remove(path)))
-	}
 	return m, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // LoadMaster reads a master key file. A file that others than its owner can read is refused.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -83,7 +84,7 @@ func Init(ctx context.Context, c Config, now time.Time) (keepOffline []string, e
 		if err != nil {
 			return nil, err
 		}
-		if err := writeDurably(path, []byte(text), 0o600); err != nil {
+		if err := durable.Create(path, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +122,7 @@ func initAuthorities(ctx context.Context, db *store.DB, c Config, now time.Time)
 				return err
 			}
 		}
-		if err := writeDurably(keyFile, key, 0o600); err != nil {
+		if err := durable.Create(keyFile, key, 0o600); err != nil {
 			return err
 		}
 		devCert, devKey, err := h.Devices.MarshalPEM()
@@ -140,7 +141,7 @@ func initAuthorities(ctx context.Context, db *store.DB, c Config, now time.Time)
 		}
 	}
 	if p := filepath.Join(c.Data, RootFile); !exists(p) {
-		return writeDurably(p, root, 0o644)
+		return durable.Create(p, root, 0o644)
 	}
 	return nil
 }
@@ -148,35 +149,6 @@ func initAuthorities(ctx context.Context, db *store.DB, c Config, now time.Time)
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// writeDurably writes a file so that after a power cut there is either the whole file or none: written aside, synced,
-// renamed, and the folder synced. It does not replace a file.
-func writeDurably(path string, data []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
-		}
-	}()
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // authorities are the installation's CAs as the hub uses them: the root's certificate alone, the issuing ones whole.

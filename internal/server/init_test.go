@@ -138,7 +138,7 @@ func TestInitIsCutOff(t *testing.T) {
 		},
 		"authorities stored, no root.pem":    without(whole, server.RootFile, server.ConfigFile),
 		"no configuration":                   without(whole, server.ConfigFile),
-		"a half-written file left behind":    without(whole, server.ConfigFile, "+.new-123"),
+		"a half-written file left behind":    without(whole, server.ConfigFile, "+"+server.ConfigFile+".new"),
 		"root.pem is missing, rest is there": without(whole, server.RootFile),
 	} {
 		t.Run(name, func(t *testing.T) {

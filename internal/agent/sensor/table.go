@@ -8,13 +8,13 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	_ "time/tzdata" // small devices have no zones of their own
 	"unicode/utf8"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // Bounds of a CSV file.
@@ -349,22 +349,7 @@ func savePlace(path string, t *table, at int64) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, placeForm, t.size, at, sum)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+".new"))
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Write(path, fmt.Appendf(nil, placeForm, t.size, at, sum), 0o600)
 }
 
 // sum is a checksum of the last bytes before a place.

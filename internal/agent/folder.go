@@ -3,14 +3,13 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/durable"
 )
 
 // Files in the data folder.
@@ -23,49 +22,7 @@ const (
 	claimedFile  = "claimed"      // hash of the claim code that was used up
 	clockFile    = "clock"
 	statusFile   = "status.json"
-
-	newPrefix = ".new-" // of files being written
 )
-
-// durable writes a file so that after a power cut it is the whole old one or the whole new one: written aside, synced,
-// renamed over it, and the folder synced.
-func durable(path string, data []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), newPrefix+"*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
-		}
-	}()
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// remove removes a file durably; one that is not there is removed.
-func remove(path string) error {
-	if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // openData makes the data folder where it is missing, clears what a power cut left half written, and locks it against a
 // second process; the lock goes with the file, or with the process.
@@ -84,13 +41,7 @@ func openData(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock data folder: %w", err), f.Close())
 	}
-	files, err := os.ReadDir(dir)
-	for _, e := range files {
-		if strings.HasPrefix(e.Name(), newPrefix) {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
-		}
-	}
-	if err != nil {
+	if err := durable.Clear(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("clear data folder: %w", err), f.Close())
 	}
 	return f, nil
