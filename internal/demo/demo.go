@@ -16,7 +16,7 @@ import (
 
 // How long parts of a demo may take before it gives up.
 const (
-	onlineTime = 90 * time.Second // from starting the dataloggers until all of them are online
+	onlineTime = 4 * time.Minute  // from starting the dataloggers until the hub has their samples of now
 	stopTime   = 15 * time.Second // for a datalogger to end by itself
 	hubTime    = 45 * time.Second // for the hub to end
 	checkTime  = 5 * time.Minute  // for reading everything back
@@ -29,6 +29,7 @@ const maxLatestAge = 15 * time.Second
 type Options struct {
 	Data     string        // its folder
 	Duration time.Duration // then it stops and checks itself; 0 runs until ctx ends
+	History  time.Duration // what new stations bring from before they were new
 	Agent    string        // the loggerhead-agent program
 	Ports    Ports
 	Web      fs.FS // the built web app; nil shows none
@@ -136,7 +137,8 @@ func (d *demo) up(ctx context.Context) error {
 	return d.online(ctx)
 }
 
-// online waits until the hub has heard from each datalogger in this run and has samples of it.
+// online waits until the hub has heard from each datalogger in this run and has samples of it, of now where it
+// samples now: until what had gathered before is uploaded.
 func (d *demo) online(ctx context.Context) error {
 	deadline := time.Now().Add(onlineTime)
 	seen := map[string]bool{}
@@ -149,15 +151,20 @@ func (d *demo) online(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		by := map[string]client.Device{}
 		for _, v := range devices {
-			if v.Online && v.LastSeen >= d.hub.since.UnixMilli() && newest[v.ID] != 0 && !seen[v.ID] {
-				seen[v.ID] = true
-				d.say("%s is online", v.Name)
-			}
+			by[v.ID] = v
 		}
 		missing := ""
 		for _, l := range d.loggers {
-			if !seen[l.device.ID] {
+			v := by[l.device.ID]
+			newest, sampled := newest[v.ID]
+			switch {
+			case seen[v.ID]:
+			case v.Online && v.LastSeen >= d.hub.since.UnixMilli() && sampled && (!l.live || time.Since(time.UnixMilli(newest)) < maxLatestAge/2):
+				seen[v.ID] = true
+				d.say("%s is online", l.name)
+			default:
 				missing = l.name
 			}
 		}

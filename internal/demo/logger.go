@@ -90,14 +90,15 @@ func (l *logger) code() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// configure writes the agent's configuration for the hub's present ports, and what it replays.
-func (l *logger) configure(h *hub) error {
+// configure writes the agent's configuration for the hub's present ports, and what it replays. A new station brings
+// the past along.
+func (l *logger) configure(h *hub, past time.Duration) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
 	sensors := l.sensors
-	if _, err := os.Stat(filepath.Join(l.dir, samplesDir)); errors.Is(err, fs.ErrNotExist) && l.live {
-		sensors += history
+	if _, err := os.Stat(filepath.Join(l.dir, samplesDir)); errors.Is(err, fs.ErrNotExist) && l.live && past > 0 {
+		sensors += history(past)
 	}
 	text := fmt.Sprintf(`# The configuration of %s. The demo writes it anew at every start.
 serial: %s
@@ -124,7 +125,7 @@ sensors:
 // start starts the agent's process: in a process group of its own, so that a Ctrl-C at the terminal does not end it
 // before the demo says so, and bound to this process, so that it never outlives it, however that ends.
 func (d *demo) startLogger(l *logger) error {
-	if err := l.configure(d.hub); err != nil {
+	if err := l.configure(d.hub, d.o.History); err != nil {
 		return fmt.Errorf("configure %s: %w", l.name, err)
 	}
 	log, err := d.openLog(l.key + ".log")

@@ -1,6 +1,9 @@
 package demo
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // simulator is the sensors entry of a simulated station; history gives a new one a day to look at.
 func simulator(seed int, interval string, clockFaults bool) string {
@@ -13,8 +16,7 @@ func simulator(seed int, interval string, clockFaults bool) string {
 }
 
 // history follows a simulator's entry. It has the interval of the samples after it: a longer one would be all gaps.
-const history = `      history: 24h
-`
+func history(d time.Duration) string { return fmt.Sprintf("      history: %s\n", d) }
 
 // replay is the sensors entry of the replayed readings. Their times are days; a day is sampled each second.
 func replay() string {
