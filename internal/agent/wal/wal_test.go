@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
@@ -159,7 +160,7 @@ func TestWhatIsAppendedComesOutInOrder(t *testing.T) {
 	if err := l.Batch(&again, 7, 0); err != nil { // nothing was acked, so it is the same
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(b, again); d != "" {
+	if d := cmp.Diff(b, again, cmpopts.IgnoreUnexported(wire.Batch{})); d != "" {
 		t.Fatal(d)
 	}
 	wantRecords(t, drain(t, l, 37, 2000), 0, total)
