@@ -99,10 +99,17 @@ func (c *clock) hear(t lh.Millis, cert *x509.Certificate) {
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := c.wall()
 	if c.heard.IsZero() {
-		return c.wall()
+		return now
 	}
-	return c.heard.Add(c.wall().Sub(c.at)) // the difference is monotonic: setting the clock does not move it
+	guess := c.heard.Add(now.Sub(c.at)) // the difference is monotonic: setting the clock does not move it
+	// It stands still while the machine sleeps, and the hub may not have been heard by HTTPS for weeks. A clock that is
+	// kept right is then the better one.
+	if now = now.Round(0); now.After(guess) && c.synced() {
+		return now
+	}
+	return guess
 }
 
 // Floor is a time that has passed for certain.

@@ -41,6 +41,17 @@ func TestClock(t *testing.T) {
 	if !c.Floor().Equal(real) {
 		t.Error(c.Floor())
 	}
+	// A machine that slept: its monotonic clock stood still, and the clock that is kept right did not.
+	slept := c.Now()
+	wall, synced = slept.Add(time.Hour), true
+	c.at = wall
+	if !c.Now().Equal(wall) {
+		t.Errorf("after a sleep it is %s, not %s", c.Now(), wall)
+	}
+	synced = false
+	if !c.Now().Equal(real.Add(-time.Minute)) {
+		t.Errorf("it is %s by a clock that nothing keeps right", c.Now())
+	}
 	// After a restart the floor is there; the clock is unsure, unless the kernel's is kept right.
 	if c = open(); !c.Floor().Equal(real) || !c.Unsure() {
 		t.Errorf("%v %v", c.Floor(), c.Unsure())

@@ -1,7 +1,7 @@
 package agent
 
 import (
-	"flag"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,11 +10,7 @@ import (
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/agent/sensor"
-
-	"log/slog"
 )
-
-var update = flag.Bool("update", false, "write golden files anew")
 
 // TestExample holds the printed example, and that it is a configuration, with each of its sensors.
 func TestExample(t *testing.T) {
@@ -22,18 +18,13 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "example.yaml")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	path := filepath.Join("..", "..", "docs", "loggerhead-agent.example.yaml")
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the example has changed; see %s, and -update", path)
+		t.Errorf("the example is not that of %s; make generate writes it anew", path)
 	}
 	c := DefaultConfig()
 	if err := c.parse([]byte(got), "/etc/loggerhead"); err != nil {
