@@ -54,8 +54,8 @@ func TestShutdown(t *testing.T) {
 		if _, err := conn.Write(raw[:len(raw)/2]); err != nil {
 			t.Fatal(err)
 		}
-		underway := func() bool { // the hub has read its head
-			resp, err := http.Get("http://" + h.a.Private + "/metrics")
+		underway := func() bool { // its handler waits for the other half
+			resp, err := http.Get("http://" + h.a.Private + "/debug/pprof/goroutine?debug=2")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +64,7 @@ func TestShutdown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return strings.Contains(string(b), `loggerhead_gateway_connections{`) && !strings.Contains(string(b), `loggerhead_gateway_connections{transport="https"} 0`)
+			return strings.Contains(string(b), "gateway.(*Gateway).batch")
 		}
 		for deadline := time.Now().Add(10 * time.Second); !underway(); {
 			if time.Now().After(deadline) {
@@ -90,7 +90,7 @@ func TestShutdown(t *testing.T) {
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
-			t.Fatalf("the upload under way gets no answer: %v", err)
+			t.Fatalf("the upload under way gets no answer: %v\n%s", err, h.log)
 		}
 		body, err := io.ReadAll(resp.Body)
 		if resp.StatusCode != 200 || err != nil || !bytes.Contains(body, []byte(`"acked_through":200`)) {
