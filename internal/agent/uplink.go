@@ -243,7 +243,7 @@ func (u *uplink) greet(ctx context.Context) error {
 	return nil
 }
 
-// upload sends the next batch; idle is that everything is acknowledged.
+// upload sends the next batch; idle is that everything is acknowledged, but for what can wait for the next interval.
 func (u *uplink) upload(ctx context.Context) (idle bool, err error) {
 	if err := u.samples.Batch(&u.batch, u.maxRecs, u.maxBytes); err != nil {
 		return false, fmt.Errorf("read own log: %w", err)
@@ -257,6 +257,7 @@ func (u *uplink) upload(ctx context.Context) (idle bool, err error) {
 		return false, u.unreadable(ctx, err)
 	}
 	began := u.now()
+	rest := n >= u.maxRecs || len(u.buf) >= u.maxBytes/2 // there may be more; otherwise what comes meanwhile can wait
 	through, err := u.send(ctx)
 	if err == nil && through+1 == u.batch.First {
 		err = fmt.Errorf("%w: it acknowledges nothing", errLie)
@@ -279,7 +280,7 @@ func (u *uplink) upload(ctx context.Context) (idle bool, err error) {
 	u.mu.Lock()
 	u.state.Records += int64(through + 1 - u.batch.First)
 	u.mu.Unlock()
-	return false, nil
+	return !u.cfg.Upload.Live && !rest && through == u.batch.Last(), nil
 }
 
 // grow fits the next batch to how long this one took.
