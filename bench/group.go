@@ -32,6 +32,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"spine", 10 * time.Minute, runSpine},
+		{"series", 8 * time.Minute, runSeries},
 	}
 }
 
