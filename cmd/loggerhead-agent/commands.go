@@ -66,7 +66,7 @@ func (c *runCommand) Run(e environment) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Options{Config: cfg, Version: versionOf(), Log: cfg.Logger(e.stderr)})
+	a, err := agent.New(agent.Options{Config: cfg, Version: versionOf(), Log: cfg.Log.Logger(e.stderr)})
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (c *enrolCommand) Run(e environment) error {
 	if err != nil {
 		return err
 	}
-	id, err := agent.Enrol(e.ctx, agent.Options{Config: cfg, Version: versionOf(), Log: cfg.Logger(e.stderr)})
+	id, err := agent.Enrol(e.ctx, agent.Options{Config: cfg, Version: versionOf(), Log: cfg.Log.Logger(e.stderr)})
 	if err == nil {
 		fmt.Fprintln(e.stdout, id)
 	}

@@ -85,7 +85,7 @@ func (s serveCommand) Run(ctx context.Context, p program) error {
 	if err != nil {
 		return err
 	}
-	hub, err := server.New(ctx, c, server.Deps{Web: web.Files(), Version: versionOf(), Log: c.Logger(p.stderr)})
+	hub, err := server.New(ctx, c, server.Deps{Web: web.Files(), Version: versionOf(), Log: c.Log.Logger(p.stderr)})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (v verifyCommand) Run(ctx context.Context, p program) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := v.database(ctx, cfg.Logger(p.stderr))
+	db, err := v.database(ctx, cfg.Log.Logger(p.stderr))
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (v verifyCommand) Run(ctx context.Context, p program) (err error) {
 		}
 	}()
 	acc := access.New(access.Options{DB: db})
-	e := series.New(db, series.Options{Scope: acc.Hub, Log: cfg.Logger(p.stderr)})
+	e := series.New(db, series.Options{Scope: acc.Hub, Log: cfg.Log.Logger(p.stderr)})
 	start, told := time.Now(), time.Now()
 	got, err := e.Verify(ctx,
 		func(finding string) { fmt.Fprintln(p.stdout, "BAD ", finding) },

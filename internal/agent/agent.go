@@ -25,6 +25,7 @@ const (
 	statusLook  = 1 * time.Second // how often a change of health is looked for
 	lastSample  = 5 * time.Second // for samples under way when the program is told to stop
 	lastUpload  = 2 * time.Second
+	maxRoots    = 1 << 20 // bytes of the file with the pinned roots
 )
 
 // Options are what an agent is given.
@@ -283,7 +284,7 @@ func Enrol(ctx context.Context, o Options) (id lh.DeviceID, err error) {
 }
 
 func readRoots(path string) ([]*x509.Certificate, error) {
-	b, err := readBounded(path, maxConfig)
+	b, err := readBounded(path, maxRoots)
 	if err != nil {
 		return nil, fmt.Errorf("read pinned roots (hub.roots): %w", err)
 	}

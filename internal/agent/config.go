@@ -1,26 +1,22 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
-	"go.yaml.in/yaml/v3"
-
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/agent/sensor"
 	"github.com/loggerhead-cloud/loggerhead/internal/agent/wal"
+	"github.com/loggerhead-cloud/loggerhead/internal/config"
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
@@ -51,7 +47,7 @@ type Config struct {
 	Upload UploadConfig `yaml:"upload"`
 
 	// What is logged, to standard error.
-	Log LogConfig `yaml:"log"`
+	Log config.Log `yaml:"log"`
 
 	// What is sampled, one entry a sensor. Its relative paths, too, are relative to this file's folder.
 	Sensors []sensor.Config `yaml:"sensors"`
@@ -105,15 +101,6 @@ type UploadConfig struct {
 	MaxBackoff time.Duration `yaml:"max_backoff"`
 }
 
-// LogConfig says what is logged, to standard error.
-type LogConfig struct {
-	// debug, info, warn or error.
-	Level slog.Level `yaml:"level"`
-
-	// text or json.
-	Format string `yaml:"format"`
-}
-
 // DefaultConfig is what holds where the file says nothing.
 func DefaultConfig() Config {
 	return Config{
@@ -121,19 +108,16 @@ func DefaultConfig() Config {
 		Hardware: "linux", ClaimCodeFile: "claim.code", Data: "data",
 		Samples: SamplesConfig{MaxMiB: 256, KeepAckedMiB: 16, WhenFull: wal.DropOldest},
 		Upload:  UploadConfig{Live: true, Interval: time.Minute, MaxRecords: 10000, MaxKiB: 512, MaxBackoff: 5 * time.Minute},
-		Log:     LogConfig{Level: slog.LevelInfo, Format: "text"},
+		Log:     config.Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
 
-const (
-	maxConfig  = 1 << 20
-	maxSensors = 256
-)
+const maxSensors = 256
 
 // LoadConfig reads a configuration file and checks it.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
-	b, err := readBounded(path, maxConfig)
+	b, err := config.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, lh.Errorf(lh.NotFound, "there is no configuration at %s; `loggerhead-agent config example` prints one", path)
 	}
@@ -152,13 +136,8 @@ func LoadConfig(path string) (Config, error) {
 
 // parse reads YAML over what c holds; base is the folder that relative paths are relative to.
 func (c *Config) parse(b []byte, base string) error {
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+	if err := config.Parse(b, c); err != nil {
 		return err
-	}
-	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return errors.New("a second YAML document follows the first")
 	}
 	c.base = base
 	for _, p := range []*string{&c.Hub.Roots, &c.ClaimCodeFile, &c.Data} {
@@ -218,36 +197,13 @@ func (c *Config) check() error {
 	if c.Upload.MaxBackoff < time.Second || c.Upload.MaxBackoff > time.Hour {
 		bad("upload.max_backoff: %s is not between 1s and 1h", c.Upload.MaxBackoff)
 	}
-	if c.Log.Format != "text" && c.Log.Format != "json" {
-		bad("log.format: %q is neither text nor json", c.Log.Format)
+	if err := c.Log.Check(); err != nil {
+		bad("log.%w", err)
 	}
 	if len(c.Sensors) == 0 || len(c.Sensors) > maxSensors {
 		bad("sensors: %d of them; 1 to %d are possible", len(c.Sensors), maxSensors)
 	}
 	return errors.Join(errs...)
-}
-
-// Logger returns the logger the configuration asks for.
-func (c *Config) Logger(w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.Log.Level}
-	if c.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
-}
-
-// readBounded reads a file of at most max bytes.
-func readBounded(path string, max int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // read only
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(b)) > max {
-		err = fmt.Errorf("%s is larger than %d bytes", path, max)
-	}
-	return b, err
 }
 
 // hostOf is the host name of an address that check has accepted.

@@ -191,7 +191,7 @@ func (l *logger) start(edit func(*agent.Options)) (stop func()) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	o := agent.Options{Config: cfg, Version: "test", Log: cfg.Logger(l.said), Synced: func() bool { return false }}
+	o := agent.Options{Config: cfg, Version: "test", Log: cfg.Log.Logger(l.said), Synced: func() bool { return false }}
 	if edit != nil {
 		edit(&o)
 	}

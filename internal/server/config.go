@@ -1,25 +1,20 @@
 package server
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/loggerhead-cloud/loggerhead/internal/config"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 )
 
@@ -59,7 +54,7 @@ type Config struct {
 	Series SeriesConfig `yaml:"series"`
 
 	// What is logged.
-	Log LogConfig `yaml:"log"`
+	Log config.Log `yaml:"log"`
 }
 
 // ListenConfig is an address to listen on.
@@ -88,52 +83,28 @@ type SeriesConfig struct {
 	FoldAge time.Duration `yaml:"fold_age"`
 }
 
-// LogConfig says what is logged, to standard error.
-type LogConfig struct {
-	// debug, info, warn or error.
-	Level slog.Level `yaml:"level"`
-
-	// text or json.
-	Format string `yaml:"format"`
-}
-
 // DefaultConfig is what holds where the file says nothing.
 func DefaultConfig() Config {
 	return Config{
 		Data: ".", Database: "sqlite:hub.db", MasterKey: "master.key", TrustDomain: "loggerhead.internal", Hosts: []string{"localhost", "127.0.0.1"},
 		People: PeopleConfig{Listen: ":8443"}, MQTT: ListenConfig{":8883"}, Devices: ListenConfig{":8884"}, Private: ListenConfig{"127.0.0.1:8885"},
 		Series: SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
-		Log:    LogConfig{Level: slog.LevelInfo, Format: "text"},
+		Log:    config.Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
-
-const maxConfig = 1 << 20
 
 // LoadConfig reads a configuration file and checks it.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
-	f, err := os.Open(path)
+	b, err := config.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, fmt.Errorf("there is no configuration at %s; `loggerhead init` makes one: %w", path, err)
 	}
 	if err != nil {
 		return c, fmt.Errorf("read configuration: %w", err)
 	}
-	defer f.Close() // read only
-	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return c, fmt.Errorf("read configuration: %w", err)
-	}
-	if len(b) > maxConfig {
-		return c, fmt.Errorf("configuration %s is larger than %d bytes", path, maxConfig)
-	}
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	if err := config.Parse(b, &c); err != nil {
 		return c, fmt.Errorf("configuration %s: %w", path, err)
-	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("configuration %s: it has more than one document", path)
 	}
 	abs, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -207,8 +178,8 @@ func (c *Config) check() error {
 	if c.Series.FoldAge < 100*time.Millisecond || c.Series.FoldAge > time.Hour {
 		bad("series.fold_age: %s is not between 100ms and 1h", c.Series.FoldAge)
 	}
-	if c.Log.Format != "text" && c.Log.Format != "json" {
-		bad("log.format: %q is neither text nor json", c.Log.Format)
+	if err := c.Log.Check(); err != nil {
+		bad("log.%w", err)
 	}
 	return errors.Join(errs...)
 }
@@ -229,83 +200,12 @@ func checkDatabase(database string) error {
 	return nil
 }
 
-// Logger returns the logger the configuration asks for.
-func (c *Config) Logger(w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.Log.Level}
-	if c.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
-}
-
 //go:embed config.go
 var configSource string
 
 // Example returns the whole configuration as commented YAML, with c's values. The comments are those of the fields.
 func (c Config) Example() (string, error) {
-	var b strings.Builder
-	b.WriteString("# The configuration of a Loggerhead hub. Relative paths are relative to this file's folder (data) or to\n" +
-		"# data (the rest). Unknown keys are errors.\n")
-	docs := fieldDocs(configSource)
-	err := writeExample(&b, reflect.ValueOf(c), docs, "")
-	return b.String(), err
-}
-
-func writeExample(b *strings.Builder, v reflect.Value, docs map[string]string, indent string) error {
-	t := v.Type()
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if doc := docs[t.Name()+"."+f.Name]; doc != "" {
-			if indent == "" {
-				b.WriteString("\n")
-			}
-			for line := range strings.Lines(doc) {
-				b.WriteString(indent + "# " + strings.TrimSpace(line) + "\n")
-			}
-		}
-		key := f.Tag.Get("yaml")
-		if f.Type.Kind() == reflect.Struct {
-			b.WriteString(indent + key + ":\n")
-			if err := writeExample(b, v.Field(i), docs, indent+"  "); err != nil {
-				return err
-			}
-			continue
-		}
-		value, err := yaml.Marshal(v.Field(i).Interface())
-		if err != nil {
-			return err
-		}
-		if f.Type.Kind() == reflect.Slice {
-			b.WriteString(indent + key + ":\n")
-			for line := range strings.Lines(string(value)) {
-				b.WriteString(indent + "  " + line)
-			}
-			continue
-		}
-		b.WriteString(indent + key + ": " + string(value))
-	}
-	return nil
-}
-
-// fieldDocs finds the comment above each field of the structs in a source file, by "Struct.Field".
-func fieldDocs(source string) map[string]string {
-	docs := map[string]string{}
-	var in string
-	var doc []string
-	for line := range strings.Lines(source) {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "type ") && strings.HasSuffix(line, "struct {"):
-			in = strings.Fields(line)[1]
-		case line == "}":
-			in = ""
-		case in != "" && strings.HasPrefix(line, "//"):
-			doc = append(doc, strings.TrimSpace(strings.TrimPrefix(line, "//")))
-			continue
-		case in != "" && strings.Contains(line, "`yaml:"):
-			docs[in+"."+strings.Fields(line)[0]] = strings.Join(doc, "\n")
-		}
-		doc = nil
-	}
-	return docs
+	text, err := config.Example(c, configSource)
+	return "# The configuration of a Loggerhead hub. Relative paths are relative to this file's folder (data) or to\n" +
+		"# data (the rest). Unknown keys are errors.\n" + text, err
 }

@@ -1,10 +1,8 @@
 package server_test
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -145,18 +143,7 @@ func TestConfigRefuses(t *testing.T) {
 	}
 }
 
-func TestLogger(t *testing.T) {
-	for format, want := range map[string]string{"text": "level=WARN msg=hello a=1\n", "json": `"level":"WARN","msg":"hello","a":1}`} {
-		c := server.DefaultConfig()
-		c.Log = server.LogConfig{Level: slog.LevelWarn, Format: format}
-		var b bytes.Buffer
-		l := c.Logger(&b)
-		l.Info("not this")
-		l.Warn("hello", "a", 1)
-		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "not this") {
-			t.Errorf("%s: %q", format, b.String())
-		}
-	}
+func TestDefaults(t *testing.T) {
 	if d := server.DefaultConfig(); d.Series.CommitWait > 10*time.Millisecond || d.Check() != nil {
 		t.Errorf("the defaults: %+v, %v", d, d.Check())
 	}

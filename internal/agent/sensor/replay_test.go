@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	lh "github.com/loggerhead-cloud/loggerhead"
-	"go.yaml.in/yaml/v3"
+	"github.com/loggerhead-cloud/loggerhead/internal/config"
 )
 
 // demoConfig is the sensor that the README of the demo's data describes.
@@ -39,9 +39,7 @@ func demoConfig(t testing.TB) (Config, string) {
 	var f struct {
 		Sensors []Config `yaml:"sensors"`
 	}
-	d := yaml.NewDecoder(bytes.NewReader(m[1]))
-	d.KnownFields(true)
-	if err := d.Decode(&f); err != nil || len(f.Sensors) != 1 {
+	if err := config.Parse(m[1], &f); err != nil || len(f.Sensors) != 1 {
 		t.Fatalf("%d sensors, %v", len(f.Sensors), err)
 	}
 	c := f.Sensors[0]
