@@ -93,14 +93,18 @@ func (a *Access) SetPassword(ctx context.Context, email, password string) error 
 }
 
 // LogIn checks e-mail and password and starts a session; the token is told once and stored nowhere. remote is the
-// caller's address, by which tries are bounded. Unauthenticated says the same, after the same time, whether the
+// caller's address, by whose [Network] tries are bounded. Unauthenticated says the same, after the same time, whether the
 // address or the password is wrong; Exhausted says that there were too many tries.
 func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Principal, string, error) {
 	if len(email) > 254 || len(password) > MaxPassword {
 		return Principal{}, "", wrongLogIn()
 	}
 	email = strings.ToLower(email)
-	if !a.tries.allow(a.now(), "ip "+remote, 30, 2*time.Second) || !a.tries.allow(a.now(), "user "+remote+" "+email, 8, 15*time.Second) {
+	from := remote // where it is no address of a network
+	if n := Network(remote); n.IsValid() {
+		from = n.String()
+	}
+	if !a.tries.allow(a.now(), "ip "+from, 30, 2*time.Second) || !a.tries.allow(a.now(), "user "+from+" "+email, 8, 15*time.Second) {
 		a.log.WarnContext(ctx, "log-in tries bounded", "remote", remote)
 		return Principal{}, "", lh.Errorf(lh.Exhausted, "too many log-in tries from here; wait a minute")
 	}
@@ -120,7 +124,7 @@ func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Pri
 		a.log.WarnContext(ctx, "log-in refused", "remote", remote)
 		return Principal{}, "", wrongLogIn()
 	}
-	a.tries.forget("user " + remote + " " + email)
+	a.tries.forget("user " + from + " " + email)
 	var secret [32]byte
 	rand.Read(secret[:]) // never fails
 	token := tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])

@@ -60,17 +60,6 @@ func TestTriesAreBounded(t *testing.T) {
 	}
 }
 
-func TestNetwork(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.7:1234": "192.0.2.7/32", "[::ffff:192.0.2.7]:1": "192.0.2.7/32", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:1": "fe80::/64", "pipe": "invalid Prefix", "": "invalid Prefix",
-	} {
-		if got := network(remote).String(); got != want {
-			t.Errorf("%q: %s, want %s", remote, got, want)
-		}
-	}
-}
-
 func TestAdmission(t *testing.T) {
 	a := admission{limits: Limits{Connections: 4, Strangers: 3, StrangersOfAddress: 2}}
 	in := func(i int, want string) *guest {

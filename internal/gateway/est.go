@@ -30,7 +30,7 @@ func (g *Gateway) enroll(w http.ResponseWriter, r *http.Request) (err error) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="serial and claim code", charset="UTF-8"`)
 		return lh.Errorf(lh.Unauthenticated, "enrol with the serial as user name and the claim code as password")
 	}
-	remote := network(r.RemoteAddr)
+	remote := access.Network(r.RemoteAddr)
 	if !g.tries.take(g.now(), remote) {
 		return lh.Errorf(lh.Exhausted, "too many failed enrolments from this address; wait a minute")
 	}

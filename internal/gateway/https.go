@@ -49,7 +49,7 @@ func (g *Gateway) Guard(s *http.Server) {
 
 // admitHTTP counts a new connection, or closes it before its handshake where there is no place.
 func (g *Gateway) admitHTTP(c net.Conn) {
-	q, reason := g.door.admit(network(c.RemoteAddr().String()))
+	q, reason := g.door.admit(access.Network(c.RemoteAddr().String()))
 	if q == nil {
 		g.metrics.refused.WithLabelValues(reason).Inc()
 		hangUp(c)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/loggerhead-cloud/loggerhead/internal/access"
 )
 
 // ServeMQTT serves MQTT on a listener whose connections are TLS (package crypto/tls) and carry a client certificate,
@@ -54,7 +56,7 @@ func (g *Gateway) ServeMQTT(ctx context.Context, l net.Listener) error {
 			hangUp(c)
 			return fmt.Errorf("serve MQTT: the listener gives %T, not TLS", c)
 		}
-		q, reason := g.door.admit(network(c.RemoteAddr().String()))
+		q, reason := g.door.admit(access.Network(c.RemoteAddr().String()))
 		if q == nil {
 			g.metrics.refused.WithLabelValues(reason).Inc()
 			hangUp(c)

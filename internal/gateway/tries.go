@@ -80,22 +80,3 @@ func (t *tries) clear(now time.Time) bool {
 	}
 	return len(t.by) < maxTries
 }
-
-// network is what one stranger can be expected to hold of addresses: one of IPv4, a /64 of IPv6. An address that cannot
-// be read counts with all of its kind.
-func network(remote string) netip.Prefix {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	a := ap.Addr().Unmap().WithZone("")
-	bits := 64
-	if a.Is4() {
-		bits = 32
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
-}
