@@ -10,8 +10,8 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
 )
 
-// Delete removes the samples of an element in [from, to) for good: what stands, what lost against it, and what was
-// corrected alike. What arrives later is stored as new. Conflict: part of the range is approved, or hubs keep folding
+// Delete removes the samples of an element in [from, to) for good: what stands, what lost against it, and what a
+// correction filled in. What arrives later is stored as new. Conflict: part of the range is approved, or hubs keep folding
 // into it; Forbidden: the scope may not destroy.
 func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) error {
 	if from >= to {

@@ -183,3 +183,52 @@ func TestDeletedProjectIsGoneForGood(t *testing.T) {
 		}
 	})
 }
+
+// What was filled in on days that are deleted, or beyond their retention, is not left in the corrections.
+func TestDeletedRangesHaveNoFills(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := lh.MillisOf(time.Now())
+		sc := storetest.Project(t, db)
+		e, _ := start(t, db, series.Options{})
+		el := tenDays(t, db, sc, e, now).elements[0]
+		fill := lh.Correction{Element: el.ID, From: now - 20*lh.DayMillis, To: now, Kind: lh.CorrectFill}
+		for at := fill.From + 1; at < fill.To; at += lh.DayMillis {
+			fill.Samples = append(fill.Samples, lh.Sample{Time: at, Value: -1, Flag: lh.FlagSuspect})
+		}
+		if _, err := db.AddCorrection(ctx, sc, fill); err != nil {
+			t.Fatal(err)
+		}
+		from, to := now-5*lh.DayMillis, now-2*lh.DayMillis
+		if err := e.Delete(ctx, sc, el, from, to); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, e, sc, el, from, to); len(got) > 0 {
+			t.Errorf("a deleted range has %d samples left: %+v", len(got), got)
+		}
+		if got := read(t, e, sc, el, to, now); len(got) != 8+2 {
+			t.Errorf("behind the deleted range are %d samples, want 10", len(got))
+		}
+		p, err := db.Project(ctx, sc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Retention = 8
+		if err := db.ChangeProject(ctx, sc, p); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.FoldNow(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Retain(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cut := lh.DayStart(now.Day() - 8)
+		if got := read(t, e, sc, el, lh.MinMillis, cut); len(got) > 0 {
+			t.Errorf("%d samples are beyond their retention: %+v", len(got), got)
+		}
+		cs, err := db.Corrections(ctx, sc, el.ID, lh.MinMillis, lh.MaxMillis)
+		if err != nil || len(cs) != 1 || len(cs[0].Samples) == 0 || cs[0].Samples[0].Time < cut || cs[0].Number != 1 || cs[0].From != fill.From {
+			t.Errorf("the fill on record: %+v %v", cs, err)
+		}
+	})
+}

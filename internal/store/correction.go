@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
@@ -184,4 +185,49 @@ func (db *DB) RevokeCorrection(ctx context.Context, sc Scope, e lh.ElementID, id
 		return c, fmt.Errorf("revoke correction of %s: %w", e, err)
 	}
 	return c, nil
+}
+
+// fillsWithin returns an element's fills that have samples in [from, to), without those samples.
+func (db *DB) fillsWithin(ctx context.Context, on queryer, k *seal.Key, p lh.ProjectID, e lh.ElementID, from, to lh.Millis) ([]lh.Correction, error) {
+	var fills []lh.Correction
+	err := db.each(ctx, on, `SELECT `+correctionColumns+` FROM correction WHERE project_id = $1 AND element_id = $2
+		AND from_time < $4 AND to_time > $3 ORDER BY number`, []any{p, e, from, to}, func(scan func(...any) error) error {
+		c, err := scanCorrection(k, p, e, scan)
+		if err != nil {
+			return err
+		}
+		had := len(c.Samples)
+		c.Samples = slices.DeleteFunc(c.Samples, func(s lh.Sample) bool { return s.Time >= from && s.Time < to })
+		if len(c.Samples) < had {
+			fills = append(fills, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read fills of %s: %w", e, err)
+	}
+	return fills, nil
+}
+
+// dropFills takes the samples in [from, to) out of an element's fills: what is deleted is not left in a correction. The
+// fills stay on record with what is left of them.
+func (t *tx) dropFills(ctx context.Context, p lh.ProjectID, e lh.ElementID, from, to lh.Millis) error {
+	k, err := t.db.key(ctx, t, string(p))
+	if err != nil {
+		return err
+	}
+	fills, err := t.db.fillsWithin(ctx, t, k, p, e, from, to)
+	if err != nil {
+		return err
+	}
+	for _, c := range fills {
+		body, err := sealJSON(k, correctionBodyOf(c), place("correction", p, e, c.ID))
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE correction SET body = $4 WHERE project_id = $1 AND element_id = $2 AND id = $3`, p, e, c.ID, body); err != nil {
+			return err
+		}
+	}
+	return nil
 }

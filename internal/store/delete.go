@@ -44,6 +44,9 @@ func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) error {
 		if err := t.dropDays(ctx, sc.project, d.Element, d.FirstDay, d.LastDay); err != nil {
 			return err
 		}
+		if err := t.dropFills(ctx, sc.project, d.Element, d.From, d.To); err != nil {
+			return err
+		}
 		for _, c := range d.Rewritten {
 			if err := t.rewrite(ctx, sc, c, moved); err != nil {
 				return err
@@ -140,10 +143,14 @@ func (db *DB) Retentions(ctx context.Context) ([]Retain, error) {
 	return rs, nil
 }
 
-// DropBefore deletes the days of every series of a project before a day, and when their uploads arrived; latest rows
-// before it too. It deletes element by element, so that no transaction is long, and returns how many chunks went.
+// DropBefore deletes the days of every series of a project before a day, what was filled in on them, and when their
+// uploads arrived; latest rows before it too. It deletes element by element, so that no transaction is long, and returns how many chunks went.
 func (db *DB) DropBefore(ctx context.Context, sc Scope, day int32) (chunks int64, err error) {
 	if err := sc.need(lh.PermMaintain); err != nil {
+		return 0, err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
 		return 0, err
 	}
 	var ids []lh.ElementID
@@ -161,11 +168,18 @@ func (db *DB) DropBefore(ctx context.Context, sc Scope, day int32) (chunks int64
 		if err := db.row(ctx, db.read, `SELECT count(*) FROM chunk WHERE project_id = $1 AND element_id = $2 AND day < $3`, sc.project, id, day).Scan(&old); err != nil {
 			return chunks, fmt.Errorf("drop old samples: %w", err)
 		}
-		if old == 0 {
+		fills, err := db.fillsWithin(ctx, db.read, k, sc.project, id, lh.MinMillis, lh.DayStart(day))
+		if err != nil {
+			return chunks, fmt.Errorf("drop old samples: %w", err)
+		}
+		if old == 0 && len(fills) == 0 {
 			continue
 		}
-		err := db.update(ctx, func(t *tx) error {
+		err = db.update(ctx, func(t *tx) error {
 			if err := t.dropDays(ctx, sc.project, id, -1<<31, day-1); err != nil {
+				return err
+			}
+			if err := t.dropFills(ctx, sc.project, id, lh.MinMillis, lh.DayStart(day)); err != nil {
 				return err
 			}
 			_, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time < $3`, sc.project, id, lh.DayStart(day))
