@@ -168,9 +168,11 @@ func (r *reader) decode(d *day, body []byte) (err error) {
 	return nil
 }
 
-// then returns the writes that stood at a past moment: of all that had arrived by then, those of greatest rank.
+// then returns the writes that stood at a past moment: of all that had arrived by then, those of greatest rank. What is
+// folded and has no arrival on record was always there: it came before arrivals were kept, or so long ago that they
+// are beyond the project's retention.
 func (r *reader) then(ctx context.Context, d *day, body []byte, asOf, from, to lh.Millis) ([]lh.Sample, error) {
-	var all []lh.Sample
+	var folded, later, all []lh.Sample
 	if d.stored {
 		if err := r.decode(d, body); err != nil {
 			return nil, err
@@ -180,27 +182,37 @@ func (r *reader) then(ctx context.Context, d *day, body []byte, asOf, from, to l
 		if err != nil {
 			return nil, r.e.unreadable(k, err)
 		}
-		folded := append(slices.Clone(clip(r.stored, from, to)), clip(lost, from, to)...)
-		came, err := r.arrivals(ctx, folded, asOf)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range folded {
-			if at, ok := came.of(s.Rank); ok && at <= asOf {
-				all = append(all, s)
-			}
-		}
+		folded = append(slices.Clone(clip(r.stored, from, to)), clip(lost, from, to)...)
 	}
 	for _, w := range d.writes {
-		if w.received <= asOf && w.Time >= from && w.Time < to {
+		if w.Time < from || w.Time >= to {
+			continue
+		}
+		if w.received <= asOf {
 			all = append(all, w.Sample)
+		} else {
+			later = append(later, w.Sample) // it may have come before, too, and have been deleted since
+		}
+	}
+	came, err := r.arrivals(ctx, append(slices.Clone(folded), later...))
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range folded {
+		if at, ok := came.of(s.Rank); !ok || at <= asOf {
+			all = append(all, s)
+		}
+	}
+	for _, s := range later {
+		if at, ok := came.of(s.Rank); ok && at <= asOf {
+			all = append(all, s)
 		}
 	}
 	return normalize(all, nil), nil
 }
 
-// arrivals reads when the ranks of some samples first arrived, as far as that was by asOf.
-func (r *reader) arrivals(ctx context.Context, samples []lh.Sample, asOf lh.Millis) (arrivals, error) {
+// arrivals reads when the ranks of some samples first arrived, those that are folded. It must be read after them.
+func (r *reader) arrivals(ctx context.Context, samples []lh.Sample) (arrivals, error) {
 	if len(samples) == 0 {
 		return arrivals{}, nil
 	}
@@ -209,7 +221,7 @@ func (r *reader) arrivals(ctx context.Context, samples []lh.Sample, asOf lh.Mill
 		least, greatest = min(least, s.Rank), max(greatest, s.Rank)
 	}
 	var as []arrival
-	err := r.e.db.Arrivals(ctx, r.sc, r.el.Device, asOf.Day(), least, greatest, func(a store.ArrivalDay) error {
+	err := r.e.db.Arrivals(ctx, r.sc, r.el.Device, least, greatest, func(a store.ArrivalDay) error {
 		var err error
 		as, err = r.e.codec.decodeArrivals(as, a.Day, a.Body)
 		return err

@@ -57,10 +57,9 @@ func (db *DB) ArrivalDay(ctx context.Context, sc Scope, d lh.DeviceID, day int32
 	return a, err
 }
 
-// Arrivals hands fn the device's arrival days up to a day that hold ranks from least to greatest, oldest first.
-func (db *DB) Arrivals(ctx context.Context, sc Scope, d lh.DeviceID, upTo int32, least, greatest lh.Rank, fn func(ArrivalDay) error) error {
-	return db.arrivals(ctx, sc, d, ` AND day <= $3 AND rank_min <= $4 AND rank_max >= $5 ORDER BY day`,
-		[]any{upTo, rankColumn(greatest), rankColumn(least)}, fn)
+// Arrivals hands fn the device's arrival days that hold ranks from least to greatest, oldest first.
+func (db *DB) Arrivals(ctx context.Context, sc Scope, d lh.DeviceID, least, greatest lh.Rank, fn func(ArrivalDay) error) error {
+	return db.arrivals(ctx, sc, d, ` AND rank_min <= $3 AND rank_max >= $4 ORDER BY day`, []any{rankColumn(greatest), rankColumn(least)}, fn)
 }
 
 func (db *DB) arrivals(ctx context.Context, sc Scope, d lh.DeviceID, where string, args []any, fn func(ArrivalDay) error) error {
