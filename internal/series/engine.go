@@ -84,6 +84,7 @@ type Engine struct {
 	backlog atomic.Int64
 	nudge   chan struct{} // tells the folder that much has come
 	retain  chan struct{} // asks for what is to be deleted to be deleted
+	folding chan struct{} // is held by who folds: two would only undo each other's work
 
 	problemsMu sync.Mutex
 	problems   map[string]string // by row or chunk, in words
@@ -101,7 +102,7 @@ type pending struct {
 // New returns an engine on a database. Nothing is stored before Run runs.
 func New(db *store.DB, o Options) *Engine {
 	o.defaults()
-	e := &Engine{db: db, o: o, codec: newCodec(), queue: make(chan *pending, o.QueueRows), nudge: make(chan struct{}, 1), retain: make(chan struct{}, 1), problems: map[string]string{}}
+	e := &Engine{db: db, o: o, codec: newCodec(), queue: make(chan *pending, o.QueueRows), nudge: make(chan struct{}, 1), retain: make(chan struct{}, 1), folding: make(chan struct{}, 1), problems: map[string]string{}}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		o.Registerer.MustRegister(c)

@@ -36,6 +36,12 @@ func (e *Engine) FoldNow(ctx context.Context) error { return e.foldDue(ctx, true
 
 // foldDue folds each project whose uploads are old or many enough, or all of them.
 func (e *Engine) foldDue(ctx context.Context, all bool) error {
+	select {
+	case e.folding <- struct{}{}:
+		defer func() { <-e.folding }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	backlogs, err := e.db.JournalBacklog(ctx)
 	if err != nil {
 		return err
