@@ -69,6 +69,7 @@ type Aggregator struct {
 	o        Options
 	from, to lh.Millis
 	emit     func(*Stats) error
+	gap      float64   // ms; a greater distance is one
 	shift    lh.Millis // 1 where a sample at a cut counts to the bucket before it
 
 	s      Stats
@@ -95,7 +96,7 @@ type Aggregator struct {
 // NewAggregator aggregates [from, to) into the calendar's buckets, the first and last cut at from and to, and hands
 // each to emit, empty ones too. emit must not keep its argument.
 func NewAggregator(cal Calendar, from, to lh.Millis, o Options, emit func(*Stats) error) *Aggregator {
-	a := &Aggregator{cal: cal, o: o, from: from, to: to, emit: emit, at: from, walked: from}
+	a := &Aggregator{cal: cal, o: o, from: from, to: to, emit: emit, at: from, walked: from, gap: o.gap()}
 	switch o.Meaning {
 	case lh.PrecedingMean, lh.PrecedingSum, lh.PrecedingMin, lh.PrecedingMax:
 		a.shift = 1
@@ -221,7 +222,7 @@ func (a *Aggregator) Add(s lh.Sample) error {
 	a.carry(s.Time)
 	if a.have {
 		a.s.Increase += increase(a.prev.Value, s.Value, a.o.Rollover)
-		a.gapped = a.gapped || a.o.Meaning == lh.Counter && float64(s.Time-a.prev.Time) > a.o.gap()
+		a.gapped = a.gapped || a.o.Meaning == lh.Counter && float64(s.Time-a.prev.Time) > a.gap
 	}
 	if a.s.Used == 0 {
 		a.s.First, a.s.Min, a.s.Max = s, s, s
@@ -261,10 +262,16 @@ func (a *Aggregator) Finish() error { return a.reach(a.to) }
 // line adds the straight line from p to q to every bucket it crosses, closing those it leaves behind. A line over a
 // gap is none: nothing is interpolated silently.
 func (a *Aggregator) line(p, q lh.Sample) error {
-	if float64(q.Time-p.Time) > a.o.gap() {
+	if float64(q.Time-p.Time) > a.gap {
 		return nil
 	}
 	span := float64(q.Time - p.Time)
+	if a.open && p.Time >= a.s.Start && q.Time <= a.s.End { // what follows, for a line that crosses no edge
+		rise := q.Value - p.Value
+		a.linear += ((p.Value + rise*0) + (p.Value + rise)) / 2 * span
+		a.linearMs += span
+		return nil
+	}
 	value := func(t lh.Millis) float64 { return p.Value + (q.Value-p.Value)*(float64(t-p.Time)/span) }
 	for x := max(p.Time, a.from); x < min(q.Time, a.to); {
 		if err := a.reach(x); err != nil {

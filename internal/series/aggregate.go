@@ -41,13 +41,24 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 			return err
 		}
 	}
-	for s, err := range e.ReadView(ctx, sc, el, from, to+1, v) {
-		if err == nil {
-			err = a.Add(s)
+	r, err := e.reader(ctx, sc, el, from, to+1, v)
+	if err != nil {
+		return err
+	}
+	days, err := r.days(ctx)
+	if err != nil {
+		return err
+	}
+	err = r.walk(ctx, days, func(samples []lh.Sample) error {
+		for i := range samples {
+			if err := a.Add(samples[i]); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	after, err := e.nearest(ctx, sc, el, to+1, true, v)
 	if err != nil {

@@ -2,6 +2,7 @@ package series
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -127,7 +128,68 @@ func (r *reader) open(ctx context.Context, d *day, dst []lh.Sample) ([]lh.Sample
 		}
 		body = c.Body
 	}
+	return r.viewStored(ctx, d, body, dst)
+}
+
+// viewStored is [reader.view] of a chunk that may have been deleted since days listed it: then body is nil.
+func (r *reader) viewStored(ctx context.Context, d *day, body []byte, dst []lh.Sample) ([]lh.Sample, error) {
+	if d.stored && body == nil {
+		without := *d
+		without.stored = false
+		d = &without
+	}
 	return r.view(ctx, d, body, dst)
+}
+
+// Bounds of what walk reads with one query.
+const (
+	walkDays  = 64
+	walkBytes = 1 << 20
+)
+
+// walk hands fn the samples of the days, one day after the other; fn must not keep them. Chunks are read some at a time,
+// closed, with no query open while fn works: a slow receiver holds up nobody.
+func (r *reader) walk(ctx context.Context, days []day, fn func([]lh.Sample) error) error {
+	var samples []lh.Sample
+	var bodies [][]byte
+	full := errors.New("enough")
+	for len(days) > 0 {
+		n := min(len(days), walkDays)
+		bodies = append(bodies[:0], make([][]byte, n)...)
+		if slices.ContainsFunc(days[:n], func(d day) bool { return d.stored }) {
+			i, size := 0, 0
+			err := r.e.db.Chunks(ctx, r.sc, r.el.ID, days[0].number, days[n-1].number, func(c store.Chunk) error {
+				if size > walkBytes {
+					return full
+				}
+				for i < n && days[i].number < c.Day {
+					i++
+				}
+				if i < n && days[i].number == c.Day { // else stored meanwhile: newer than this answer
+					bodies[i], size = c.Body, size+len(c.Body)
+					i++
+				}
+				return nil
+			})
+			if errors.Is(err, full) {
+				n, err = i, nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for i := range n {
+			var err error
+			if samples, err = r.viewStored(ctx, &days[i], bodies[i], samples); err != nil {
+				return err
+			}
+			if err := fn(samples); err != nil {
+				return err
+			}
+		}
+		days = days[n:]
+	}
+	return nil
 }
 
 // unreadable notes what of a chunk cannot be read and names it.
@@ -139,8 +201,8 @@ func (e *Engine) unreadable(k chunkKey, err error) error {
 	return fmt.Errorf("%s: %w", k, err)
 }
 
-// Read yields the samples of an element in [from, to) as people see them now, each once, ascending. It holds one day
-// in memory at a time, beside the device's unfolded uploads, so that an export of any length streams. An error ends it.
+// Read yields the samples of an element in [from, to) as people see them now, each once, ascending. It holds some
+// chunks and one day's samples in memory at a time, beside the device's unfolded uploads, so that an export of any length streams. An error ends it.
 func (e *Engine) Read(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) iter.Seq2[lh.Sample, error] {
 	return e.ReadView(ctx, sc, el, from, to, View{})
 }
@@ -157,17 +219,17 @@ func (e *Engine) ReadView(ctx context.Context, sc store.Scope, el lh.Element, fr
 			yield(lh.Sample{}, err)
 			return
 		}
-		var samples []lh.Sample
-		for i := range days {
-			if samples, err = r.open(ctx, &days[i], samples); err != nil {
-				yield(lh.Sample{}, err)
-				return
-			}
+		ended := errors.New("no more is wanted")
+		err = r.walk(ctx, days, func(samples []lh.Sample) error {
 			for _, s := range samples {
 				if !yield(s, nil) {
-					return
+					return ended
 				}
 			}
+			return nil
+		})
+		if err != nil && err != ended {
+			yield(lh.Sample{}, err)
 		}
 	}
 }
