@@ -335,16 +335,16 @@ func (db *DB) Latest(ctx context.Context, sc Scope, elements []lh.ElementID) ([]
 	}
 	var ls []lh.Latest
 	take := func(scan func(...any) error) error {
-		var l lh.Latest
-		var rank int64
-		var sealed []byte
-		var location lh.LocationID
-		if err := scan(&l.Element, &l.Sample.Time, &rank, &l.Received, &sealed, &location); err != nil {
+		var element, location string
+		var time, rank, received int64
+		var sealed sql.RawBytes // used before the next row
+		if err := scan(&element, &time, &rank, &received, &sealed, &location); err != nil {
 			return err
 		}
-		if !sc.Sees(location) {
+		if !sc.Sees(lh.LocationID(location)) {
 			return nil
 		}
+		l := lh.Latest{Element: lh.ElementID(element), Sample: lh.Sample{Time: lh.Millis(time), Rank: rankFromColumn(rank)}, Received: lh.Millis(received)}
 		b, err := k.Open(sealed, place("latest", sc.project, l.Element, l.Sample.Time))
 		if err != nil {
 			return err
@@ -352,13 +352,16 @@ func (db *DB) Latest(ctx context.Context, sc Scope, elements []lh.ElementID) ([]
 		if len(b) != latestBody {
 			return fmt.Errorf("latest of %s has %d bytes", l.Element, len(b))
 		}
-		l.Sample.Rank = rankFromColumn(rank)
 		getValue(b, &l.Sample)
 		ls = append(ls, l)
 		return nil
 	}
-	const query = `SELECT l.element_id, l.time, l.rank, l.received, l.body, e.location_id FROM latest l
-		JOIN element e ON e.project_id = l.project_id AND e.id = l.element_id WHERE l.project_id = $1`
+	// Where an element stands is asked only for a scope to which that matters.
+	query := `SELECT l.element_id, l.time, l.rank, l.received, l.body, '' FROM latest l WHERE l.project_id = $1`
+	if sc.Limited() {
+		query = `SELECT l.element_id, l.time, l.rank, l.received, l.body, e.location_id FROM latest l
+			JOIN element e ON e.project_id = l.project_id AND e.id = l.element_id WHERE l.project_id = $1`
+	}
 	if elements == nil {
 		err = db.each(ctx, db.read, query+` ORDER BY l.element_id`, []any{sc.project}, take)
 	}
