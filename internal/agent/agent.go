@@ -38,6 +38,7 @@ type Options struct {
 	Synced  func() bool      // nil asks the kernel whether something keeps its clock right
 
 	refusedWait time.Duration // shorter in tests
+	statusLook  time.Duration // longer in tests
 }
 
 func (o *Options) fill() {
@@ -52,6 +53,9 @@ func (o *Options) fill() {
 	}
 	if o.refusedWait == 0 {
 		o.refusedWait = refusedWait
+	}
+	if o.statusLook == 0 {
+		o.statusLook = statusLook
 	}
 	if o.Synced == nil {
 		o.Synced = kernelSynced
@@ -130,7 +134,7 @@ func (a *Agent) connect(roots []*x509.Certificate, manifest []byte) error {
 		a.live = &live{addr: c.Hub.MQTT, tls: conf, dial: o.Dial, id: a.id, log: o.Log, wake: make(chan struct{}, 1),
 			back: backoff{base: firstWait, max: c.Upload.MaxBackoff}}
 	}
-	a.uplink = &uplink{cfg: c, hub: h, live: a.live, id: a.id, clock: k, log: o.Log, samples: a.samples, manifest: manifest, now: o.Now,
+	a.uplink = &uplink{cfg: c, hub: h, live: a.live, id: a.id, clock: k, log: o.Log, samples: a.samples, manifest: manifest, now: o.Now, renewed: make(chan struct{}, 1),
 		as:      func(p *pki.KeyPair) (*hub, error) { return newHub(c, roots, k, o.Dial, o.Version, certificate(p)) },
 		maxRecs: c.Upload.MaxRecords, maxBytes: min(firstBytes, c.Upload.MaxKiB<<10),
 		again: backoff{base: firstWait, max: c.Upload.MaxBackoff}, refused: backoff{base: o.refusedWait, max: min(30*o.refusedWait, refusedMax)},
@@ -212,7 +216,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) report(ctx context.Context) {
 	var written time.Time
 	var health string
-	t := time.NewTicker(statusLook)
+	t := time.NewTicker(a.o.statusLook)
 	defer t.Stop()
 	for {
 		s := a.status()
@@ -226,6 +230,7 @@ func (a *Agent) report(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-a.uplink.renewed: // who has just enrolled it wants to see that it is
 		}
 	}
 }
@@ -250,7 +255,8 @@ func (a *Agent) close() error {
 	return err
 }
 
-// Enrol gets a certificate where there is none that is valid, and returns the device's id.
+// Enrol gets a certificate where there is none that is valid, and returns the device's id. Where an agent has run, its
+// status says so from now on.
 func Enrol(ctx context.Context, o Options) (id lh.DeviceID, err error) {
 	o.fill()
 	c := &o.Config
@@ -279,6 +285,9 @@ func Enrol(ctx context.Context, o Options) (id lh.DeviceID, err error) {
 			err = lh.Hide(r.code, err, "%s", r.message)
 		}
 		return "", err
+	}
+	if err := enrolled(c.Data, i); err != nil {
+		o.Log.Warn("status was not written", "err", err)
 	}
 	return i.device(), nil
 }

@@ -85,13 +85,17 @@ func enrol(ctx context.Context, h *hub, id *identity, serial, code string) (*pki
 	return p, id.setClaimed(code)
 }
 
-// identityChanged makes every connection begin anew.
+// identityChanged makes every connection begin anew, and says so.
 func (u *uplink) identityChanged() {
 	u.mayNot = false
 	u.refused.reset()
 	u.hub.close()
 	if u.live != nil {
 		u.live.changed()
+	}
+	select {
+	case u.renewed <- struct{}{}:
+	default: // it is known already, or nobody asks
 	}
 }
 

@@ -111,11 +111,34 @@ func (s *Status) health() string {
 // write writes the status file.
 func (s *Status) write(dir string, now time.Time) error {
 	s.Written = lh.MillisOf(now)
+	return s.save(dir)
+}
+
+func (s *Status) save(dir string) error {
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
 	return durable.Write(filepath.Join(dir, statusFile), append(b, '\n'), 0o644)
+}
+
+// enrolled tells the status of an agent that has stopped which certificate there is now; the rest stays as of then.
+func enrolled(dir string, i *identity) error {
+	b, err := readBounded(filepath.Join(dir, statusFile), maxStatus)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var s Status
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return err
+	}
+	if c := i.cert.Load(); c != nil {
+		s.Device, s.NotAfter = i.device(), lh.MillisOf(c.NotAfter)
+	}
+	return s.save(dir)
 }
 
 // PrintStatus prints the status that the running agent wrote last.

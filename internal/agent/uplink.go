@@ -54,6 +54,7 @@ type uplink struct {
 	manifest []byte
 	as       func(*pki.KeyPair) (*hub, error) // the hub as one who shows another certificate, or none (nil), sees it
 	now      func() time.Time
+	renewed  chan struct{} // gets one when the identity is new; nil: nobody asks
 
 	welcomed  lh.DeviceID // as whom the hub has our manifest
 	batch     wire.Batch
