@@ -615,6 +615,9 @@ func (m *modelSeries) forget(from, to lh.Millis) {
 func (w *world) retain() {
 	p := w.project()
 	cut := w.base.Day() - 1 + int32(w.r.IntN(modelDays))
+	if w.r.IntN(4) == 0 {
+		cut = lh.Millis(w.clock.Load()).Day() // nothing stays but what is stamped in the future
+	}
 	w.fold() // retention leaves alone what is not folded
 	_, err := w.hub().db.DropBefore(ctx, storetest.HubScope(p.sc.Project()), cut)
 	w.must(err)
@@ -624,15 +627,15 @@ func (w *world) retain() {
 			for at := range m.writes {
 				dropped = dropped || at.Day() < cut
 			}
+			m.forget(lh.MinMillis, lh.DayStart(cut))
 		}
 	}
-	if !dropped {
+	if !dropped { // then the arrivals stay, too
 		return
 	}
 	for _, l := range p.loggers {
 		maps.DeleteFunc(l.came, func(_ lh.Rank, at lh.Millis) bool { return at.Day() < cut-1 })
 		for _, m := range l.series {
-			m.forget(lh.MinMillis, lh.DayStart(cut))
 			for _, ws := range m.writes {
 				for i := range ws {
 					// Whose arrival is not on record any more was always there.
@@ -642,9 +645,9 @@ func (w *world) retain() {
 				}
 			}
 		}
-		// They would get an arrival anew.
+		// These would get an arrival anew.
 		l.held = slices.DeleteFunc(l.held, func(u series.Upload) bool {
-			return slices.ContainsFunc(u.Batch.Records, func(r wire.Record) bool { return r.Time > w.base+100*lh.DayMillis })
+			return slices.ContainsFunc(u.Batch.Records, func(r wire.Record) bool { return r.Time >= lh.DayStart(cut) })
 		})
 	}
 }
