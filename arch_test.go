@@ -95,9 +95,6 @@ var loadTree = sync.OnceValues(func() (map[string]pkg, error) {
 	}
 	tree := map[string]pkg{}
 	err := goList(nil, []string{"-json=ImportPath,Name,Doc,Dir,Imports,TestImports,XTestImports", "./..."}, func(l listed) {
-		if strings.Contains(l.ImportPath, "/node_modules/") { // some npm packages carry Go files
-			return
-		}
 		p := pkg{path: relative(l.ImportPath), doc: l.Doc, dir: l.Dir, program: l.Name == "main"}
 		for _, i := range l.Imports {
 			p.imports = append(p.imports, relative(i))

@@ -60,3 +60,9 @@ tool (
 	golang.org/x/vuln/cmd/govulncheck
 	honnef.co/go/tools/cmd/staticcheck
 )
+
+// Some npm packages carry Go files.
+ignore (
+	./e2e/web/node_modules
+	./web/node_modules
+)
