@@ -111,6 +111,9 @@ func (in *reader) reduceDays(ctx context.Context, days []day, opened map[int32][
 		}
 		at := i
 		err := in.e.db.Chunks(ctx, in.sc, in.el.ID, d.number, days[j-1].number, func(c store.Chunk) error {
+			for at < j && days[at].number < c.Day { // deleted meanwhile
+				at++
+			}
 			if at >= j || days[at].number != c.Day {
 				return nil // stored meanwhile: newer than this answer
 			}

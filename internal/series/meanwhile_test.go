@@ -1,0 +1,69 @@
+package series
+
+import (
+	"context"
+	"testing"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
+)
+
+// folded stores days of samples of a new element, one an hour, and returns an engine that does not run.
+func folded(t *testing.T, db *store.DB, days ...int32) (*Engine, store.Scope, lh.Element) {
+	t.Helper()
+	ctx := context.Background()
+	sc := storetest.Project(t, db)
+	_, _, els := storetest.DeviceScope(t, db, sc, "1/level")
+	e := New(db, Options{Scope: storetest.HubScope})
+	for _, n := range days {
+		var samples []lh.Sample
+		for h := range lh.Millis(24) {
+			samples = append(samples, lh.Sample{Time: lh.DayStart(n) + h*3600_000, Value: float64(n) + float64(h)/100, Flag: lh.FlagGood, Rank: lh.Rank(n)<<8 + lh.Rank(h)})
+		}
+		c, err := e.foldChunk(ctx, sc, chunkKey{els[0].ID, n}, samples, &foldMemory{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Fold(ctx, storetest.HubScope(sc.Project()), []store.Chunk{c}, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return e, sc, els[0]
+}
+
+// A day that is deleted while its series is being read is not there any more: that is no damage, and the days after it
+// are read.
+func TestDaysDeletedWhileTheyAreRead(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		e, sc, el := folded(t, db, 20000, 20001, 20002)
+		from, to := lh.DayStart(20000), lh.DayStart(20003)
+		for _, deleted := range []lh.Millis{from, from + lh.DayMillis} {
+			in, err := e.reader(ctx, sc, el, from, to, View{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			days, err := in.days(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Delete(ctx, sc, el, deleted, deleted+lh.DayMillis); err != nil {
+				t.Fatal(err)
+			}
+			red, err := in.reduceDays(ctx, days, nil, &reducer{})
+			if err != nil || len(red.Samples) == 0 || red.Samples[len(red.Samples)-1].Time.Day() != 20002 {
+				t.Errorf("reduced while a day was deleted: %d samples, %v", len(red.Samples), err)
+			}
+			for i := range days {
+				got, err := in.open(ctx, &days[i], nil)
+				if want := map[bool]int{true: 24}[lh.DayStart(days[i].number) > deleted]; err != nil || len(got) != want {
+					t.Errorf("day %d: %d samples, want %d; %v", days[i].number, len(got), want, err)
+				}
+			}
+		}
+		if p := e.Problems(); len(p) > 0 {
+			t.Errorf("problems: %q", p)
+		}
+	})
+}
