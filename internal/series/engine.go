@@ -166,8 +166,8 @@ func (e *Engine) Append(ctx context.Context, u Upload) error {
 	}
 }
 
-// Run commits and folds until ctx ends; then it takes nothing more, commits what is queued, folds once more in a
-// bounded time, and returns.
+// Run commits and folds until ctx ends; then it takes nothing more, commits what is queued, folds once more and
+// gives space back in a bounded time, and returns.
 func (e *Engine) Run(ctx context.Context) error {
 	foldCtx, stopFold := context.WithCancel(context.Background())
 	defer stopFold()
@@ -188,6 +188,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel()
 	if err := e.FoldNow(last); err != nil && last.Err() == nil {
 		return fmt.Errorf("last fold: %w", err)
+	}
+	for more, err := true, error(nil); more; {
+		if more, err = e.db.Compact(last); err != nil {
+			e.o.Log.Warn("the database's file keeps space that it does not need", "err", err)
+		}
 	}
 	return nil
 }

@@ -28,6 +28,12 @@ func (e *Engine) foldLoop(ctx context.Context) {
 		if err := e.foldDue(ctx, false); err != nil && ctx.Err() == nil && !gone(err) {
 			e.o.Log.Error("fold failed; it is tried again", "err", err)
 		}
+		if e.backlog.Load() > 0 {
+			continue // what is free is about to be used again
+		}
+		if _, err := e.db.Compact(ctx); err != nil && ctx.Err() == nil && !gone(err) {
+			e.o.Log.Warn("the database's file keeps space that it does not need", "err", err)
+		}
 	}
 }
 

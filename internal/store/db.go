@@ -120,6 +120,7 @@ func (db *DB) openSQLite(path string) error {
 	}
 	setup := func(write bool) func(*sqlite3.Conn) error {
 		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
+			"auto_vacuum=incremental", // for Compact; a file made without it stays without it
 			"journal_mode=wal", "synchronous=full", "foreign_keys=on",
 			// Pages that every commit changes are copied into the file once in 16 MB of log, instead of once in 4 MB.
 			"wal_autocheckpoint=2000", "journal_size_limit=67108864"}

@@ -32,3 +32,32 @@ func (db *DB) Size(ctx context.Context) (Size, error) {
 	}
 	return Size{Used: page * (pages - free), Disk: page * pages}, nil
 }
+
+const (
+	compactStep = 256 // pages moved in one transaction: 2 MiB
+	compactFree = 512 // free pages that are kept for what comes next
+)
+
+// Compact gives some space inside the file that is free back to the disk, in one short transaction, and reports whether
+// there may be more to give back. A fold leaves free what the journal took. What is little, in itself or beside what
+// the database holds, is kept for what comes next. PostgreSQL does this by itself.
+func (db *DB) Compact(ctx context.Context) (more bool, err error) {
+	if !db.sqlite {
+		return false, nil
+	}
+	var mode, pages, free int64
+	err = db.row(ctx, db.read, `SELECT auto_vacuum, page_count, freelist_count FROM pragma_auto_vacuum, pragma_page_count, pragma_freelist_count`).
+		Scan(&mode, &pages, &free)
+	if err != nil {
+		return false, fmt.Errorf("read database size: %w", err)
+	}
+	const incremental = 2
+	excess := free - max(compactFree, (pages-free)/16)
+	if mode != incremental || excess <= 0 {
+		return false, nil
+	}
+	if _, err := db.write.ExecContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", min(excess, compactStep))); err != nil {
+		return false, fmt.Errorf("give space back: %w", ended(ctx, err))
+	}
+	return excess > compactStep, nil
+}

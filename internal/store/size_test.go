@@ -29,3 +29,51 @@ func TestSizeFollowsTheContents(t *testing.T) {
 		}
 	})
 }
+
+func TestCompactGivesSpaceBack(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	sc := storetest.Project(t, db)
+	d, own, _ := storetest.DeviceScope(t, db, sc, "1/level")
+	hub := storetest.HubScope(sc.Project())
+	for range 24 {
+		err := db.AppendJournal(ctx, []store.JournalAppend{{Scope: own, Device: d.ID, Received: d.Created, Body: make([]byte, 1<<20)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if more, err := db.Compact(ctx); err != nil || more {
+		t.Fatalf("there is more to give back of a file that is full: %v, %v", more, err)
+	}
+	rows, err := db.JournalOldest(ctx, hub, 1<<30)
+	if err != nil || len(rows) != 24 {
+		t.Fatal(len(rows), err)
+	}
+	var ids []store.JournalID
+	for _, r := range rows[:23] {
+		ids = append(ids, r.ID)
+	}
+	if err := db.Fold(ctx, hub, nil, ids, nil); err != nil {
+		t.Fatal(err)
+	}
+	before, err := db.Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := 1
+	for more := true; more; steps++ {
+		if more, err = db.Compact(ctx); err != nil || steps > 100 {
+			t.Fatal(steps, err)
+		}
+	}
+	after, err := db.Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Disk < 24<<20 || after.Disk > 8<<20 || steps < 5 {
+		t.Errorf("%d steps changed the size from %+v to %+v", steps, before, after)
+	}
+	rows, err = db.JournalOldest(ctx, hub, 1<<30)
+	if err != nil || len(rows) != 1 || rows[0].Err != nil || len(rows[0].Body) != 1<<20 {
+		t.Fatal("the row that was left is not whole", len(rows), err)
+	}
+}
