@@ -67,3 +67,36 @@ func TestDaysDeletedWhileTheyAreRead(t *testing.T) {
 		}
 	})
 }
+
+// A fold that has read a chunk which is then deleted must begin again: else it would put back what was deleted.
+func TestFoldAfterADeletionBeginsAgain(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		e, sc, el := folded(t, db, 20000)
+		hub := storetest.HubScope(sc.Project())
+		late := []lh.Sample{{Time: lh.DayStart(20000) + 1, Value: 1, Flag: lh.FlagGood, Rank: 1 << 40}}
+		c, err := e.foldChunk(ctx, sc, chunkKey{el.ID, 20000}, late, &foldMemory{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Delete(ctx, sc, el, lh.DayStart(20000), lh.DayStart(20001)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Fold(ctx, hub, []store.Chunk{c}, nil, nil); lh.CodeOf(err) != lh.Conflict {
+			t.Errorf("a fold into a chunk that was deleted meanwhile: %v", err)
+		}
+		got, err := db.Chunk(ctx, sc, el.ID, 20000)
+		if err != nil || got.Gen != 0 {
+			t.Errorf("the deleted chunk is back: %+v %v", got, err)
+		}
+		// Likewise for when uploads arrived, which goes with its days.
+		day := store.ArrivalDay{Device: el.Device, Day: 20000}
+		if day.Body, day.Min, day.Max, err = e.codec.encodeArrivals(20000, []arrival{{1, 1, 1, lh.DayStart(20000)}}); err != nil {
+			t.Fatal(err)
+		}
+		day.Gen = 3
+		if err := db.Fold(ctx, hub, nil, nil, []store.ArrivalDay{day}); lh.CodeOf(err) != lh.Conflict {
+			t.Errorf("a fold into an arrival day that was deleted meanwhile: %v", err)
+		}
+	})
+}

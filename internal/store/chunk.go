@@ -107,14 +107,15 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 
 const (
 	foldDelete = `DELETE FROM journal WHERE project_id = $1 AND device_id = $2 AND id = $3`
-	foldPut    = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
-		ON CONFLICT (project_id, element_id, day) DO UPDATE SET gen = excluded.gen, summary = excluded.summary, body = excluded.body
-		WHERE chunk.gen = $4`
+	// A chunk that was read and is gone was deleted: it is not made anew.
+	foldNew = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
+		ON CONFLICT (project_id, element_id, day) DO NOTHING`
+	foldOld = `UPDATE chunk SET gen = $4 + 1, summary = $5, body = $6 WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`
 )
 
 // Fold replaces chunks, their revisions and arrival days, and removes the journal rows that went into them, in one
 // transaction. Conflict, with nothing changed: a chunk or arrival day is no longer at the Gen it was read at, or a row
-// is gone, since somebody else folded meanwhile; read again and retry.
+// is gone, since somebody folded or deleted meanwhile; read again and retry.
 func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []JournalID, arrivals []ArrivalDay) error {
 	if err := sc.need(lh.PermMaintain); err != nil {
 		return err
@@ -138,8 +139,8 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 			}
 		}
 	}
-	moved := lh.Errorf(lh.Conflict, "the series were folded by another hub meanwhile")
-	db.prepare(ctx, foldDelete, foldPut)
+	moved := lh.Errorf(lh.Conflict, "the series were folded or deleted meanwhile")
+	db.prepare(ctx, foldDelete, foldNew, foldOld)
 	return db.update(ctx, func(t *tx) error {
 		// The rows first: two folders of the same rows meet here, before either wrote a chunk.
 		del, err := t.ready(ctx, foldDelete)
@@ -156,12 +157,21 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 				return errors.Join(moved, err)
 			}
 		}
-		put, err := t.ready(ctx, foldPut)
+		add, err := t.ready(ctx, foldNew)
 		if err != nil {
 			return fmt.Errorf("fold: %w", err)
 		}
-		defer put.Close() // likewise
+		defer add.Close() // likewise
+		change, err := t.ready(ctx, foldOld)
+		if err != nil {
+			return fmt.Errorf("fold: %w", err)
+		}
+		defer change.Close() // likewise
 		for i, c := range chunks {
+			put := add
+			if c.Gen > 0 {
+				put = change
+			}
 			r, err := put.ExecContext(ctx, sc.project, c.Element, c.Day, c.Gen, bodies[i].summary, bodies[i].body)
 			if err != nil {
 				return fmt.Errorf("fold %s day %d: %w", c.Element, c.Day, err)

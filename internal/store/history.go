@@ -97,9 +97,12 @@ func (t *tx) putArrivals(ctx context.Context, sc Scope, k *seal.Key, a ArrivalDa
 	if err != nil {
 		return err
 	}
-	n, err := t.exec(ctx, `INSERT INTO arrival (project_id, device_id, day, gen, rank_min, rank_max, body) VALUES ($1, $2, $3, $4 + 1, $5, $6, $7)
-		ON CONFLICT (project_id, device_id, day) DO UPDATE SET gen = excluded.gen, rank_min = excluded.rank_min, rank_max = excluded.rank_max, body = excluded.body
-		WHERE arrival.gen = $4`, sc.project, a.Device, a.Day, a.Gen, rankColumn(a.Min), rankColumn(a.Max), body)
+	put := `INSERT INTO arrival (project_id, device_id, day, gen, rank_min, rank_max, body) VALUES ($1, $2, $3, $4 + 1, $5, $6, $7)
+		ON CONFLICT (project_id, device_id, day) DO NOTHING`
+	if a.Gen > 0 { // what is gone was deleted, and is not made anew
+		put = `UPDATE arrival SET gen = $4 + 1, rank_min = $5, rank_max = $6, body = $7 WHERE project_id = $1 AND device_id = $2 AND day = $3 AND gen = $4`
+	}
+	n, err := t.exec(ctx, put, sc.project, a.Device, a.Day, a.Gen, rankColumn(a.Min), rankColumn(a.Max), body)
 	if err == nil && n != 1 {
 		return moved
 	}
