@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -30,6 +31,9 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 			return err
 		}
 		err = e.db.DeleteSeries(ctx, sc, d)
+		if err == nil {
+			e.solvedDays(el.ID, d.FirstDay, d.LastDay)
+		}
 		if lh.CodeOf(err) != lh.Conflict || try == 3 {
 			return err
 		}
@@ -115,10 +119,17 @@ func (e *Engine) newestLeft(ctx context.Context, sc store.Scope, el lh.Element, 
 		if err != nil || !ok {
 			return err
 		}
+		if n >= d.FirstDay && n <= d.LastDay { // these days go whole, whether or not they can be read
+			day = d.FirstDay
+			continue
+		}
 		day = n
 		c, err := e.db.Chunk(ctx, sc, el.ID, n)
 		if err != nil {
 			return err
+		}
+		if c.Gen == 0 {
+			continue // deleted meanwhile
 		}
 		samples, err := e.codec.decode(nil, chunkMagic, n, c.Body)
 		if err != nil {
@@ -130,10 +141,19 @@ func (e *Engine) newestLeft(ctx context.Context, sc store.Scope, el lh.Element, 
 				return nil
 			}
 		}
-		if lh.DayStart(n) >= d.From && lh.DayStart(n) < d.To {
-			day = max(d.From.Day()+1, -1<<30) // the days between go whole
-			if n < day {
-				day = n
+	}
+}
+
+// solvedDays forgets what could not be read of days that are no more.
+func (e *Engine) solvedDays(el lh.ElementID, first, last int32) {
+	e.problemsMu.Lock()
+	defer e.problemsMu.Unlock()
+	for what := range e.problems {
+		if date, ok := strings.CutPrefix(what, chunksOf(el)); ok {
+			if at, err := time.Parse(time.DateOnly, date); err == nil {
+				if n := lh.MillisOf(at).Day(); n >= first && n <= last {
+					delete(e.problems, what)
+				}
 			}
 		}
 	}

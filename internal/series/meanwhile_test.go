@@ -3,6 +3,7 @@ package series
 import (
 	"context"
 	"testing"
+	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -97,6 +98,47 @@ func TestFoldAfterADeletionBeginsAgain(t *testing.T) {
 		day.Gen = 3
 		if err := db.Fold(ctx, hub, nil, nil, []store.ArrivalDay{day}); lh.CodeOf(err) != lh.Conflict {
 			t.Errorf("a fold into an arrival day that was deleted meanwhile: %v", err)
+		}
+	})
+}
+
+// A damaged day can be deleted, the newest one too.
+func TestADamagedDayCanBeDeleted(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		today := lh.MillisOf(time.Now()).Day()
+		e, sc, el := folded(t, db, today-2, today-1)
+		c, err := db.WholeChunk(ctx, sc, el.ID, today-1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Body = []byte("LHS1 and nonsense")
+		if err := db.Fold(ctx, storetest.HubScope(sc.Project()), []store.Chunk{c}, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range e.Read(ctx, sc, el, lh.DayStart(today-1), lh.DayStart(today)) {
+			if err == nil {
+				t.Error("a damaged day is read")
+			}
+		}
+		if p := e.Problems(); len(p) != 1 {
+			t.Errorf("problems: %q", p)
+		}
+		if err := e.Delete(ctx, sc, el, lh.DayStart(today-1), lh.DayStart(today)); err != nil {
+			t.Errorf("a damaged day is not deleted: %v", err)
+		}
+		n := 0
+		for _, err := range e.Read(ctx, sc, el, lh.MinMillis, lh.MaxMillis) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != 24 {
+			t.Errorf("%d samples are left", n)
+		}
+		if p := e.Problems(); len(p) > 0 {
+			t.Errorf("problems after it is gone: %q", p)
 		}
 	})
 }
