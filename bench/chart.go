@@ -50,19 +50,28 @@ func chartStep(ctx context.Context, in *installation, h *hub, z spineSizes) erro
 		"to": {strconv.FormatInt(int64(first)+int64(batches*records)*60_000, 10)}}
 	address := "https://" + h.people + "/api/v1/projects/" + in.project + "/series?" + query.Encode()
 	finish := h.profile(ctx, "chart")
+	cpu, err := h.cpu()
+	if err != nil {
+		return err
+	}
+	const cold, all = 5, 45
 	var warm []time.Duration
 	size := 0
-	for i := range 45 {
+	for i := range all {
 		start := time.Now()
 		if size, err = in.chart(ctx, web, address); err != nil {
 			return err
 		}
-		if i >= 5 {
+		if i >= cold {
 			warm = append(warm, time.Since(start))
 		}
 	}
+	used, err := h.cpu()
+	if err != nil {
+		return err
+	}
 	median := quantile(warm, 0.5)
-	b.say("a chart of %d samples: %d bytes; fastest %s, median %s, 90 %% %s", batches*records, size,
+	b.say("a chart of %d samples: %d bytes; hub %.1f ms of CPU each; fastest %s, median %s, 90 %% %s", batches*records, size, float64((used-cpu).Milliseconds())/all,
 		quantile(warm, 0).Round(10*time.Microsecond), median.Round(10*time.Microsecond), quantile(warm, 0.9).Round(10*time.Microsecond))
 	b.metric("chart_year_to_1000px_ms", float64(median.Microseconds())/1000, "ms")
 	finish()

@@ -26,7 +26,7 @@ func (b *bench) spineSizes() spineSizes {
 	if b.small {
 		return spineSizes{devices: 10, senders: 3, batches: 2, records: 200, links: 3, messages: 4, handshakes: 300 * time.Millisecond, days: 3, live: time.Second}
 	}
-	return spineSizes{devices: 1000, senders: 100, batches: 10, records: 1000, links: 200, messages: 100, handshakes: 5 * time.Second, days: 365, live: 10 * time.Second}
+	return spineSizes{devices: 1000, senders: 100, batches: 20, records: 1000, links: 500, messages: 60, handshakes: 5 * time.Second, days: 365, live: 10 * time.Second}
 }
 
 // runSpine measures the way from the sensor to the chart. Each step has a hub process of its own on the one
