@@ -148,8 +148,9 @@ func (e *Engine) newestLeft(ctx context.Context, sc store.Scope, el lh.Element, 
 func (e *Engine) solvedDays(el lh.ElementID, first, last int32) {
 	e.problemsMu.Lock()
 	defer e.problemsMu.Unlock()
+	prefix := strings.TrimSuffix(chunkKey{el, 0}.String(), "1970-01-01")
 	for what := range e.problems {
-		if date, ok := strings.CutPrefix(what, chunksOf(el)); ok {
+		if date, ok := strings.CutPrefix(what, prefix); ok {
 			if at, err := time.Parse(time.DateOnly, date); err == nil {
 				if n := lh.MillisOf(at).Day(); n >= first && n <= last {
 					delete(e.problems, what)
