@@ -32,6 +32,7 @@ var layers = []string{"vocabulary", "ground", "mechanisms", "storage", "behaviou
 
 // neighbours are the only imports within a layer.
 var neighbours = map[string][]string{
+	"internal/pki/pkitest":     {"internal/pki"},
 	"internal/series":          {"internal/store"},
 	"internal/store/storetest": {"internal/store"},
 	"internal/agent":           {"internal/agent/wal", "internal/agent/sensor"},

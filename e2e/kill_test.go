@@ -54,7 +54,7 @@ type uploader struct {
 }
 
 func (u *uploader) run(stop context.Context) {
-	client := u.d.http(u.d.pair())
+	client := u.d.HTTP(u.d.Pair())
 	client.Timeout = 5 * time.Second
 	r := rand.New(rand.NewPCG(uint64(u.n), 7))
 	for stop.Err() == nil {

@@ -109,7 +109,7 @@ func refusals(t *testing.T, database string) {
 		return (&pki.KeyPair{Cert: cert, Key: key}).TLS(other.Devices.Cert)
 	}
 	for name, pair := range map[string]*tls.Certificate{"another installation": foreign("elsewhere.example"), "another installation of this name": foreign("loggerhead.internal"), "none": nil} {
-		status, body, err := post(t, h.Devices, d.tls(pair), raw)
+		status, body, err := post(t, h.Devices, d.TLS(pair), raw)
 		if name == "none" {
 			if status != http.StatusUnauthorized || !bytes.Contains(body, []byte(`"code":"unauthenticated"`)) {
 				t.Errorf("an upload without a certificate: %d %s %v", status, body, err)
@@ -117,12 +117,12 @@ func refusals(t *testing.T, database string) {
 		} else if err == nil {
 			t.Errorf("an upload with a certificate of %s: %d %s", name, status, body)
 		}
-		if answer, err := mqtt(t, h.MQTT, d.tls(pair), d.id); err == nil || len(answer) > 0 {
+		if answer, err := mqtt(t, h.MQTT, d.TLS(pair), d.id); err == nil || len(answer) > 0 {
 			t.Errorf("MQTT with a certificate of %s is answered: %x", name, answer)
 		}
 	}
 	// TLS 1.2, with a good certificate.
-	old := d.tls(d.pair())
+	old := d.TLS(d.Pair())
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	for name, addr := range map[string]string{"devices": h.Devices, "mqtt": h.MQTT, "people": h.People} {
 		if conn, err := tls.Dial("tcp", addr, old); err == nil {
@@ -133,10 +133,10 @@ func refusals(t *testing.T, database string) {
 		}
 	}
 	// The good one works, both ways; so the refusals above are not for another reason.
-	if status, body, err := post(t, h.Devices, d.tls(d.pair()), raw); status != 200 {
+	if status, body, err := post(t, h.Devices, d.TLS(d.Pair()), raw); status != 200 {
 		t.Errorf("the good certificate: %d %s %v", status, body, err)
 	}
-	if answer, err := mqtt(t, h.MQTT, d.tls(d.pair()), d.id); err != nil || len(answer) < 4 || answer[0] != 0x20 || answer[3] != 0 {
+	if answer, err := mqtt(t, h.MQTT, d.TLS(d.Pair()), d.id); err != nil || len(answer) < 4 || answer[0] != 0x20 || answer[3] != 0 {
 		t.Errorf("MQTT with the good certificate: %x %v", answer, err)
 	}
 
@@ -186,10 +186,10 @@ func refusals(t *testing.T, database string) {
 	if err := c.RevokeDevice(ctx, p.ID, d.id); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, err := post(t, h.Devices, d.tls(d.pair()), raw); err == nil && status != http.StatusForbidden && status != http.StatusUnauthorized {
+	if status, _, err := post(t, h.Devices, d.TLS(d.Pair()), raw); err == nil && status != http.StatusForbidden && status != http.StatusUnauthorized {
 		t.Errorf("an upload of a revoked device: %d", status)
 	}
-	if answer, err := mqtt(t, h.MQTT, d.tls(d.pair()), d.id); err == nil {
+	if answer, err := mqtt(t, h.MQTT, d.TLS(d.Pair()), d.id); err == nil {
 		t.Errorf("MQTT of a revoked device is answered: %x", answer)
 	}
 	if err := h.stop(); err != nil {

@@ -4,15 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +21,7 @@ import (
 
 	"github.com/loggerhead-cloud/loggerhead/client"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
+	"github.com/loggerhead-cloud/loggerhead/internal/pki/pkitest"
 )
 
 var ctx = context.Background()
@@ -211,78 +209,16 @@ func (in *installation) claim(c *client.Client, project, serial string) (client.
 	return d, code
 }
 
-// device is a datalogger's identity.
+// device is a datalogger with its identity.
 type device struct {
-	t    *testing.T
-	id   string
-	root *x509.Certificate
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
+	*pkitest.Device
+	t  *testing.T
+	id string
 }
 
 // enrol claims and enrols a device, by EST as loggers do.
 func (in *installation) enrol(h *hub, c *client.Client, project, serial string) *device {
 	in.t.Helper()
 	claimed, code := in.claim(c, project, serial)
-	d := &device{t: in.t, id: claimed.ID, root: in.root}
-	var err error
-	if d.key, err = pki.NewKey(); err != nil {
-		in.t.Fatal(err)
-	}
-	csr, err := pki.NewRequest(d.key, serial)
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	req, err := http.NewRequest("POST", "https://"+h.Devices+"/.well-known/est/simpleenroll", bytes.NewReader(pki.EncodeEST(csr)))
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/pkcs10")
-	req.SetBasicAuth(serial, code)
-	resp, err := d.http(nil).Do(req)
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 {
-		in.t.Fatalf("enrol: %d %s %v", resp.StatusCode, body, err)
-	}
-	der, err := pki.DecodeEST(body)
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	certs, err := pki.ParseCertsOnly(der)
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	d.cert = certs[0]
-	return d
-}
-
-// pair is the device's certificate with its key.
-func (d *device) pair() *tls.Certificate {
-	return &tls.Certificate{Certificate: [][]byte{d.cert.Raw}, PrivateKey: d.key, Leaf: d.cert}
-}
-
-// tls is how the device meets its hub, with a certificate or none.
-func (d *device) tls(pair *tls.Certificate) *tls.Config {
-	d.t.Helper()
-	o := pki.DeviceOptions{Host: "127.0.0.1", Roots: []*x509.Certificate{d.root}}
-	if pair != nil {
-		live := &pki.Live{}
-		live.Set(pair)
-		o.Certificate = live.Client
-	}
-	c, err := pki.DeviceTLS(o)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return c
-}
-
-func (d *device) http(pair *tls.Certificate) *http.Client {
-	t := &http.Transport{TLSClientConfig: d.tls(pair), ForceAttemptHTTP2: true}
-	d.t.Cleanup(t.CloseIdleConnections)
-	return &http.Client{Transport: t, Timeout: 20 * time.Second}
+	return &device{pkitest.Enrol(in.t, h.Devices, in.root, serial, code), in.t, claimed.ID}
 }

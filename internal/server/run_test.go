@@ -43,7 +43,7 @@ func TestShutdown(t *testing.T) {
 		fmt.Fprint(idle, "GET / HT")
 		// Half of the next one, by hand.
 		raw := batch(t, 101, 1.7e12+100000, 100)
-		cfg := d.tls(true)
+		cfg := d.TLS(d.Pair())
 		cfg.NextProtos = []string{"http/1.1"}
 		conn, err := tls.Dial("tcp", h.a.Devices, cfg)
 		if err != nil {
@@ -118,13 +118,13 @@ func TestStopsWithEverythingOpen(t *testing.T) {
 	cl, p := h.client("owner@a.example")
 	d := h.device(cl, p.ID, "LH-1")
 	people := &tls.Config{RootCAs: h.roots, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}
-	mqtt := d.tls(true)
+	mqtt := d.TLS(d.Pair())
 	mqtt.NextProtos = []string{"mqtt"}
 	for _, o := range []struct {
 		addr, say string
 		cfg       *tls.Config
 	}{{h.a.People, "", people}, {h.a.People, "GET / HT", people}, {h.a.People, "GET /api/v1/projects/" + p.ID + "/live HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer " + cl.Token() + "\r\n\r\n", people},
-		{h.a.Devices, "", d.tls(true)}, {h.a.MQTT, "", mqtt}, {h.a.MQTT, "\x10", mqtt}} {
+		{h.a.Devices, "", d.TLS(d.Pair())}, {h.a.MQTT, "", mqtt}, {h.a.MQTT, "\x10", mqtt}} {
 		conn, err := tls.Dial("tcp", o.addr, o.cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -3,8 +3,6 @@ package server_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -24,6 +22,7 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/access"
 	"github.com/loggerhead-cloud/loggerhead/internal/fleet"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
+	"github.com/loggerhead-cloud/loggerhead/internal/pki/pkitest"
 	"github.com/loggerhead-cloud/loggerhead/internal/server"
 	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
@@ -152,11 +151,8 @@ func (h *hub) client(email string) (*client.Client, client.Project) {
 
 // device is an enrolled datalogger.
 type device struct {
-	t    *testing.T
-	id   string
-	root *x509.Certificate
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
+	*pkitest.Device
+	id string
 }
 
 // device lists, claims and enrols one, as a logger does it.
@@ -170,67 +166,15 @@ func (h *hub) device(c *client.Client, project, serial string) *device {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	d := &device{t: h.t, id: claimed.ID}
-	root, err := os.ReadFile(filepath.Join(h.cfg.Data, server.RootFile))
+	pem, err := os.ReadFile(filepath.Join(h.cfg.Data, server.RootFile))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if d.root, err = pki.ParseCertPEM(root); err != nil {
-		h.t.Fatal(err)
-	}
-	if d.key, err = pki.NewKey(); err != nil {
-		h.t.Fatal(err)
-	}
-	csr, err := pki.NewRequest(d.key, serial)
+	root, err := pki.ParseCertPEM(pem)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	req, err := http.NewRequest("POST", "https://"+h.a.Devices+"/.well-known/est/simpleenroll", bytes.NewReader(pki.EncodeEST(csr)))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/pkcs10")
-	req.SetBasicAuth(serial, code)
-	resp, err := d.http(false).Do(req)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 {
-		h.t.Fatalf("enrol: %d %s %v", resp.StatusCode, body, err)
-	}
-	der, err := pki.DecodeEST(body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	certs, err := pki.ParseCertsOnly(der)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	d.cert = certs[0]
-	return d
-}
-
-// tls is how the device meets the hub; without its certificate before it has one.
-func (d *device) tls(certified bool) *tls.Config {
-	d.t.Helper()
-	o := pki.DeviceOptions{Host: "127.0.0.1", Roots: []*x509.Certificate{d.root}}
-	if certified {
-		live := &pki.Live{}
-		live.Set(&tls.Certificate{Certificate: [][]byte{d.cert.Raw}, PrivateKey: d.key, Leaf: d.cert})
-		o.Certificate = live.Client
-	}
-	c, err := pki.DeviceTLS(o)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return c
-}
-
-func (d *device) http(certified bool) *http.Client {
-	t := &http.Transport{TLSClientConfig: d.tls(certified), ForceAttemptHTTP2: true, DisableKeepAlives: true}
-	return &http.Client{Transport: t, Timeout: 20 * time.Second}
+	return &device{pkitest.Enrol(h.t, h.a.Devices, root, serial, code), claimed.ID}
 }
 
 // batch is an upload of n samples from at on, a second apart.
@@ -249,8 +193,8 @@ func batch(t *testing.T, first uint32, at lh.Millis, n int) []byte {
 
 // upload sends a batch and returns the answer's status.
 func (d *device) upload(h *hub, raw []byte) (int, wire.Ack, error) {
-	d.t.Helper()
-	resp, err := d.http(true).Post("https://"+h.a.Devices+"/v1/batch", wire.ContentBatch, bytes.NewReader(raw))
+	t := &http.Transport{TLSClientConfig: d.TLS(d.Pair()), ForceAttemptHTTP2: true, DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: t, Timeout: 20 * time.Second}).Post("https://"+h.a.Devices+"/v1/batch", wire.ContentBatch, bytes.NewReader(raw))
 	if err != nil {
 		return 0, wire.Ack{}, err
 	}
