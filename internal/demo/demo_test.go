@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	bin = dir
-	c := exec.Command("go", "build", "-o", dir, "../../cmd/loggerhead", "../../cmd/loggerhead-agent")
+	c := exec.Command("go", "build", "-trimpath", "-o", dir, "../../cmd/loggerhead", "../../cmd/loggerhead-agent")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	status := 1
 	if out, err := c.CombinedOutput(); err != nil {
