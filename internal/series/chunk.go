@@ -251,11 +251,24 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.S
 	start, end := int64(lh.DayStart(day)), int64(lh.DayStart(day+1))
 	b := columns[0]
 	prev, delta := start, int64(0)
-	for i := range out {
+	for i := 0; i < n; i++ {
 		if len(b) == 0 {
 			return bad("times")
 		}
-		// A logger that keeps its interval has zeros here, one byte each.
+		// A logger that keeps its interval has zeros here, one byte each: most often to the end.
+		if b[0] == 0 && delta > 0 {
+			run := zeros(b, n-i)
+			if delta > (end-1-prev)/int64(run) {
+				return bad("times")
+			}
+			for k := range out[i : i+run] {
+				prev += delta
+				out[i+k].Time = lh.Millis(prev)
+			}
+			b = b[run:]
+			i += run - 1
+			continue
+		}
 		if b[0] == 0 {
 			b = b[1:]
 		} else {
@@ -286,10 +299,11 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.S
 		if k <= 0 || run == 0 || run > uint64(n-i) {
 			return bad("flags")
 		}
-		for range run {
-			out[i].Flag = lh.Flag(b[0])
-			i++
+		flagged := out[i : i+int(run)]
+		for k := range flagged {
+			flagged[k].Flag = lh.Flag(b[0])
 		}
+		i += int(run)
 		b = b[1+k:]
 	}
 	if len(b) > 0 {
@@ -297,11 +311,21 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.S
 	}
 	b = columns[3]
 	prev, delta = 0, 0
-	for i := range out {
+	for i := 0; i < n; i++ {
 		if len(b) == 0 {
 			return bad("ranks")
 		}
-		if b[0] == 0 { // likewise: records of one log, one after the other
+		if b[0] == 0 && !repeats { // likewise: records of one log, one after the other
+			run := zeros(b, n-i)
+			for k := range out[i : i+run] {
+				prev += delta
+				out[i+k].Rank = lh.Rank(prev)
+			}
+			b = b[run:]
+			i += run - 1
+			continue
+		}
+		if b[0] == 0 {
 			b = b[1:]
 		} else {
 			dod, k := binary.Varint(b)
@@ -321,6 +345,19 @@ func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.S
 		return bad("ranks")
 	}
 	return dst[:base+n], nil
+}
+
+// zeros returns with how many zero bytes b begins, at most so many.
+func zeros(b []byte, most int) int {
+	n := 0
+	b = b[:min(len(b), most)]
+	for len(b)-n >= 8 && binary.LittleEndian.Uint64(b[n:]) == 0 {
+		n += 8
+	}
+	for n < len(b) && b[n] == 0 {
+		n++
+	}
+	return n
 }
 
 func decodeValues(out []lh.Sample, b []byte) error {
