@@ -121,7 +121,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		keys map[chunkKey]bool
 	}
 	var good []rowSamples
-	parts := map[chunkKey][]lh.Sample{}
+	parts := map[chunkKey]*[]lh.Sample{}
 	came := map[store.JournalID][]arrival{}
 	var u Upload
 	var batch wire.Batch
@@ -133,15 +133,22 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 			return nil, err
 		}
 		keys := map[chunkKey]bool{}
-		lastKey := make([]chunkKey, len(u.Elements)) // a row's samples of a channel are mostly of one day
+		last := make([]struct { // a row's samples of a channel are mostly of one day
+			day  int32
+			part *[]lh.Sample
+		}, len(u.Elements))
 		came[row.ID] = arrivalsOf(&u)
 		u.Each(func(c uint16, s lh.Sample) {
-			k := chunkKey{u.Elements[c], s.Time.Day()}
-			if lastKey[c] != k {
-				lastKey[c] = k
+			l, day := &last[c], s.Time.Day()
+			if l.part == nil || l.day != day {
+				k := chunkKey{u.Elements[c], day}
 				keys[k] = true
+				if parts[k] == nil {
+					parts[k] = new([]lh.Sample)
+				}
+				l.day, l.part = day, parts[k]
 			}
-			parts[k] = append(parts[k], s)
+			*l.part = append(*l.part, s)
 		})
 		return keys, nil
 	}
@@ -160,7 +167,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 	var memory foldMemory
 	broken := map[chunkKey]bool{}
 	for k, samples := range parts {
-		c, err := e.foldChunk(ctx, sc, k, samples, &memory)
+		c, err := e.foldChunk(ctx, sc, k, *samples, &memory)
 		if err != nil && (lh.CodeOf(err) != lh.Internal || gone(err)) {
 			return 0, 0, err
 		}
@@ -176,7 +183,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		// The rows that belong into a broken chunk stay, and so what they would have put into others: those are made
 		// again from the rest.
 		kept := good[:0]
-		parts = map[chunkKey][]lh.Sample{}
+		parts = map[chunkKey]*[]lh.Sample{}
 		for _, g := range good {
 			stays := false
 			for k := range g.keys {
@@ -192,7 +199,7 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		good = kept
 		clear(chunks)
 		for k, samples := range parts {
-			if chunks[k], err = e.foldChunk(ctx, sc, k, samples, &memory); err != nil {
+			if chunks[k], err = e.foldChunk(ctx, sc, k, *samples, &memory); err != nil {
 				return 0, 0, err
 			}
 		}
