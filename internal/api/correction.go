@@ -70,11 +70,7 @@ func listCorrections(a *API, ctx context.Context, sc store.Scope, in *elementRan
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Correction, len(cs))
-	for i, c := range cs {
-		out[i] = correctionOf(c)
-	}
-	return listOf(out), nil
+	return listEach(cs, correctionOf), nil
 }
 
 type addCorrectionInput struct {
@@ -135,11 +131,7 @@ func listApprovals(a *API, ctx context.Context, sc store.Scope, in *elementRange
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Approval, len(as))
-	for i, p := range as {
-		out[i] = approvalOf(p)
-	}
-	return listOf(out), nil
+	return listEach(as, approvalOf), nil
 }
 
 type approveInput struct {

@@ -33,11 +33,7 @@ func listLocations(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) 
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Location, len(ls))
-	for i, l := range ls {
-		out[i] = locationOf(l)
-	}
-	return listOf(out), nil
+	return listEach(ls, locationOf), nil
 }
 
 type createLocationInput struct {

@@ -204,5 +204,14 @@ func listOf[T any](items []T) *list[T] {
 	return l
 }
 
+// listEach answers with items as of shows each.
+func listEach[T, U any](items []T, of func(T) U) *list[U] {
+	out := make([]U, len(items))
+	for i, it := range items {
+		out[i] = of(it)
+	}
+	return listOf(out)
+}
+
 // one is the answer of one thing.
 type one[T any] struct{ Body T }
