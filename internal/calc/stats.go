@@ -221,7 +221,11 @@ func (a *Aggregator) Add(s lh.Sample) error {
 	}
 	a.carry(s.Time)
 	if a.have {
-		a.s.Increase += increase(a.prev.Value, s.Value, a.o.Rollover)
+		if s.Value >= a.prev.Value {
+			a.s.Increase += s.Value - a.prev.Value
+		} else {
+			a.s.Increase += fallen(a.prev.Value, s.Value, a.o.Rollover)
+		}
 		a.gapped = a.gapped || a.o.Meaning == lh.Counter && float64(s.Time-a.prev.Time) > a.gap
 	}
 	if a.s.Used == 0 {
@@ -294,13 +298,10 @@ func (a *Aggregator) carry(t lh.Millis) {
 	a.walked = max(a.walked, t)
 }
 
-// increase is by how much a counter grew from a to b. A drop is a roll-over where the counter has one, else a reset: it
-// has counted b since.
-func increase(a, b, rollover float64) float64 {
-	switch {
-	case b >= a:
-		return b - a
-	case rollover > 0 && a <= rollover:
+// fallen is by how much a counter grew that was at a and is at b, which is less: a roll-over where the counter has one,
+// else a reset, since which it has counted b.
+func fallen(a, b, rollover float64) float64 {
+	if rollover > 0 && a <= rollover {
 		return rollover - a + b
 	}
 	return max(b, 0)
@@ -310,13 +311,13 @@ func increase(a, b, rollover float64) float64 {
 // adding in this order gives the same bits whether a day's sum comes from its summary or from its samples.
 type daySum struct {
 	days, current float64
-	day           int32
-	any           bool
+	start, end    lh.Millis // of the day that current is of; both 0 before the first
 }
 
 func (d *daySum) add(s lh.Sample) {
-	if day := s.Time.Day(); !d.any || day != d.day {
-		d.days, d.current, d.day, d.any = d.days+d.current, 0, day, true
+	if s.Time < d.start || s.Time >= d.end {
+		day := s.Time.Day()
+		d.days, d.current, d.start, d.end = d.days+d.current, 0, lh.DayStart(day), lh.DayStart(day+1)
 	}
 	d.current += s.Value
 }
