@@ -58,15 +58,18 @@ func (in *seriesRun) addWide(ctx context.Context, z seriesSizes) error {
 	return in.fold(ctx)
 }
 
-// median asks a query so many times, after two that warm up, and returns the median of the times in ms.
+// warmUps is how often a query is asked before it is measured.
+const warmUps = 2
+
+// median asks a query so many times, after those that warm up, and returns the median of the times in ms.
 func median(times int, query func() error) (float64, error) {
 	took := make([]float64, 0, times)
-	for i := range times + 2 {
+	for i := range times + warmUps {
 		start := time.Now()
 		if err := query(); err != nil {
 			return 0, err
 		}
-		if i >= 2 {
+		if i >= warmUps {
 			took = append(took, float64(time.Since(start).Microseconds())/1000)
 		}
 	}
@@ -143,11 +146,21 @@ func (in *seriesRun) queries(ctx context.Context, z seriesSizes) error {
 			})
 		}},
 	} {
+		before, err := processCPU()
+		if err != nil {
+			return err
+		}
 		ms, err := median(q.times, q.ask)
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
+		after, err := processCPU()
+		if err != nil {
+			return err
+		}
 		in.b.metric(q.name, ms, "ms")
+		// What a busy machine disturbs less than the clock.
+		in.b.say("%s: %.2f ms of CPU each", q.name, (after-before).Seconds()*1000/float64(q.times+warmUps))
 	}
 	return nil
 }
