@@ -133,27 +133,6 @@ func TestTriesAreBounded(t *testing.T) {
 	}
 }
 
-// TestMatrix holds who may do what to a table written out by hand.
-func TestMatrix(t *testing.T) {
-	want := map[lh.Role]string{
-		lh.RoleViewer:        "read",
-		lh.RoleEditor:        "read configure",
-		lh.RoleAdministrator: "read configure administer",
-		lh.RoleOwner:         "read configure administer destroy",
-		lh.RoleDevice:        "append",
-		lh.RoleHub:           "read maintain",
-		"":                   "",
-		"operator":           "",
-	}
-	for r, perms := range want {
-		for _, p := range lh.Permissions {
-			if has := strings.Contains(" "+perms+" ", " "+string(p)+" "); r.Allows(p) != has {
-				t.Errorf("%q may %s: %v", r, p, !has)
-			}
-		}
-	}
-}
-
 func TestScopesComeFromGrants(t *testing.T) {
 	a, db, _ := setup(t)
 	sc, other := storetest.Project(t, db), storetest.Project(t, db)
