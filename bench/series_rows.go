@@ -63,6 +63,9 @@ func (b *bench) seriesRows(ctx context.Context, z seriesSizes) (err error) {
 			return errors.Join(fmt.Errorf("series %d has %d samples, not %d", s, got, z.rowMinutes), err)
 		}
 	}
+	if err := p.Checkpoint(ctx); err != nil {
+		return err
+	}
 	bytes, err := folderBytes(folder)
 	if err != nil {
 		return err

@@ -85,6 +85,12 @@ func (p *Points) Append(ctx context.Context, points []Point) error {
 	return t.Commit()
 }
 
+// Checkpoint copies the log into the file and leaves no log.
+func (p *Points) Checkpoint(ctx context.Context) error {
+	_, err := p.db.ExecContext(ctx, "PRAGMA wal_checkpoint(truncate)")
+	return err
+}
+
 // Count returns how many points a series has in [from, to).
 func (p *Points) Count(ctx context.Context, series int64, from, to lh.Millis) (n int64, err error) {
 	err = p.db.QueryRowContext(ctx, `SELECT count(*) FROM point WHERE series = ? AND time >= ? AND time < ?`, series, int64(from), int64(to)).Scan(&n)
