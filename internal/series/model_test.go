@@ -96,10 +96,10 @@ type modelProject struct {
 
 type modelLogger struct {
 	*logger
-	held    []series.Upload       // to be delivered, or delivered again
-	came    map[lh.Rank]lh.Millis // when each rank first arrived, as far as that is on record
-	series  []*modelSeries        // by channel
-	intents map[lh.ElementID]int  // index into series
+	held    []series.Upload         // to be delivered, or delivered again
+	came    map[lh.Rank][]lh.Millis // when each rank arrived, as far as that is on record
+	series  []*modelSeries          // by channel
+	intents map[lh.ElementID]int    // index into series
 }
 
 type modelSeries struct {
@@ -129,7 +129,7 @@ func newWorld(t *testing.T, o store.Options, seed uint64, end time.Time) *world 
 	for range 2 {
 		p := &modelProject{sc: storetest.Project(t, db)}
 		for _, channels := range [][]string{{"a", "b"}, {"c"}} {
-			l := &modelLogger{logger: newLogger(t, db, p.sc, channels...), came: map[lh.Rank]lh.Millis{}, intents: map[lh.ElementID]int{}}
+			l := &modelLogger{logger: newLogger(t, db, p.sc, channels...), came: map[lh.Rank][]lh.Millis{}, intents: map[lh.ElementID]int{}}
 			for i, el := range l.elements {
 				el.Interval = []int64{0, 60_000, 600_000}[w.r.IntN(3)]
 				el.Meaning = []lh.Meaning{lh.Instantaneous, lh.PrecedingMean, lh.PrecedingSum, lh.Counter}[w.r.IntN(4)]
@@ -318,21 +318,30 @@ func (w *world) deliver(l *modelLogger, u series.Upload) {
 
 // learn puts an acknowledged upload into the model.
 func (l *modelLogger) learn(u series.Upload) {
+	for i := range u.Batch.Records {
+		k := lh.RankOf(u.Epoch, u.Sequence+uint32(i))
+		l.came[k] = append(l.came[k], u.Received)
+	}
 	u.Each(func(c uint16, s lh.Sample) {
-		at, known := l.came[s.Rank]
-		if !known {
-			at = u.Received
-		}
 		m := l.series[c]
-		m.add(s, at)
+		m.add(s, u.Received)
 		if old, ok := m.trusted[s.Time]; s.Time <= u.NotAfter && (!ok || s.Rank >= old.Rank) {
 			m.trusted[s.Time] = s
 		}
 	})
-	for i := range u.Batch.Records {
-		k := lh.RankOf(u.Epoch, u.Sequence+uint32(i))
-		if _, known := l.came[k]; !known {
-			l.came[k] = u.Received
+	l.date()
+}
+
+// date has every write count from the first arrival of its rank that is on record, or always where none is.
+func (l *modelLogger) date() {
+	for _, m := range l.series {
+		for _, ws := range m.writes {
+			for i := range ws {
+				ws[i].received = math.MinInt64
+				if at := l.came[ws[i].Rank]; len(at) > 0 {
+					ws[i].received = slices.Min(at)
+				}
+			}
 		}
 	}
 }
@@ -634,21 +643,10 @@ func (w *world) retain() {
 		return
 	}
 	for _, l := range p.loggers {
-		maps.DeleteFunc(l.came, func(_ lh.Rank, at lh.Millis) bool { return at.Day() < cut-1 })
-		for _, m := range l.series {
-			for _, ws := range m.writes {
-				for i := range ws {
-					// Whose arrival is not on record any more was always there.
-					if ws[i].received.Day() < cut-1 {
-						ws[i].received = math.MinInt64
-					}
-				}
-			}
+		for k, at := range l.came {
+			l.came[k] = slices.DeleteFunc(at, func(at lh.Millis) bool { return at.Day() < cut-1 })
 		}
-		// These would get an arrival anew.
-		l.held = slices.DeleteFunc(l.held, func(u series.Upload) bool {
-			return slices.ContainsFunc(u.Batch.Records, func(r wire.Record) bool { return r.Time >= lh.DayStart(cut) })
-		})
+		l.date()
 	}
 }
 
