@@ -21,9 +21,11 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 	if !sc.Allows(lh.PermDestroy) {
 		return e.db.DeleteSeries(ctx, sc, store.Deletion{}) // says why not
 	}
+	again := false
 	for try := 1; ; try++ {
 		// What has been taken in is folded first, so that it cannot come back.
-		if err := e.foldAll(ctx, sc.Project()); err != nil {
+		held, err := e.foldAll(ctx, sc.Project())
+		if err != nil {
 			return fmt.Errorf("delete: %w", err)
 		}
 		d, err := e.deletion(ctx, sc, el, from, to)
@@ -33,6 +35,10 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 		err = e.db.DeleteSeries(ctx, sc, d)
 		if err == nil {
 			e.solvedDays(el.ID, d.FirstDay, d.LastDay)
+			if len(held) > 0 && !again { // by what a damaged day of this range, now gone, held up
+				again = true
+				continue
+			}
 		}
 		if lh.CodeOf(err) != lh.Conflict || try == 3 {
 			return err
@@ -40,18 +46,18 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 	}
 }
 
-// foldAll folds what one project's journal holds now.
-func (e *Engine) foldAll(ctx context.Context, p lh.ProjectID) error {
+// foldAll folds what one project's journal holds now and returns what is stuck.
+func (e *Engine) foldAll(ctx context.Context, p lh.ProjectID) (stuck, error) {
 	backlogs, err := e.db.JournalBacklog(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, b := range backlogs {
 		if b.Project == p {
 			return e.foldProject(ctx, b)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func (e *Engine) deletion(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) (store.Deletion, error) {

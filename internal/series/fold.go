@@ -65,38 +65,46 @@ func (e *Engine) foldDue(ctx context.Context, all bool) error {
 			continue
 		}
 		// A project that is gone: what it has left is swept, not folded.
-		if err := e.foldProject(ctx, b); lh.CodeOf(err) != lh.NotFound {
+		if _, err := e.foldProject(ctx, b); lh.CodeOf(err) != lh.NotFound {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// foldProject folds about as much of a project as its backlog had, bite by bite.
-func (e *Engine) foldProject(ctx context.Context, b store.Backlog) error {
+// stuck are the rows that a fold could not take: they cannot be read, or belong into what cannot be read. They stay in
+// the journal; the next fold tries them again.
+type stuck map[store.JournalID]bool
+
+// foldProject folds about as much of a project as its backlog had, bite by bite, and returns what is stuck.
+func (e *Engine) foldProject(ctx context.Context, b store.Backlog) (stuck, error) {
 	sc := e.o.Scope(b.Project)
 	conflicts := 0
+	held := stuck{}
 	for left := b.Rows; left > 0; {
 		if err := ctx.Err(); err != nil {
-			return err
+			return held, err
 		}
 		start := time.Now()
-		folded, bytes, err := e.foldBite(ctx, sc)
+		before := len(held)
+		folded, bytes, err := e.foldBite(ctx, sc, held)
 		if lh.CodeOf(err) == lh.Conflict && conflicts < 5 { // another hub folded these; read again
 			conflicts++
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("fold project %s: %w", b.Project, err)
+			return held, fmt.Errorf("fold project %s: %w", b.Project, err)
 		}
-		if folded == 0 {
-			return nil // nothing left but what cannot be read
+		if folded == 0 && len(held) == before {
+			return held, nil // nothing left but what is stuck
 		}
-		e.foldTime.Observe(time.Since(start).Seconds())
+		if folded > 0 {
+			e.foldTime.Observe(time.Since(start).Seconds())
+		}
 		e.backlog.Add(-bytes)
-		left -= int64(folded)
+		left -= int64(folded + len(held) - before)
 	}
-	return nil
+	return held, nil
 }
 
 type chunkKey struct {
@@ -110,9 +118,14 @@ func (k chunkKey) String() string {
 }
 
 // foldBite folds some rows in one transaction and returns how many. Rows that cannot be read, and rows that belong
-// into a chunk that cannot be read, stay in the journal; the rest goes on without them.
-func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, bytes int64, err error) {
-	rows, err := e.db.JournalOldest(ctx, sc, e.o.FoldBite)
+// into a chunk or arrival day that cannot be read, stay in the journal and are added to held, of which it takes none;
+// the rest goes on without them.
+func (e *Engine) foldBite(ctx context.Context, sc store.Scope, held stuck) (folded int, bytes int64, err error) {
+	rows, err := e.db.JournalOldest(ctx, sc, e.o.FoldBite, held)
+	if err != nil {
+		return 0, 0, err
+	}
+	days, err := e.arrivalDays(ctx, sc, rows)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -153,9 +166,14 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		return keys, nil
 	}
 	for _, row := range rows {
+		if days[arrivalKey{row.Device, row.Received.Day()}] == nil {
+			held[row.ID] = true
+			continue
+		}
 		keys, err := collect(row)
 		if err != nil {
 			e.problem("journal row "+row.ID.String(), err)
+			held[row.ID] = true
 			continue
 		}
 		good = append(good, rowSamples{row, keys})
@@ -189,7 +207,9 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 			for k := range g.keys {
 				stays = stays || broken[k]
 			}
-			if !stays {
+			if stays {
+				held[g.row.ID] = true
+			} else {
 				if _, err := collect(g.row); err != nil {
 					return 0, 0, err
 				}
@@ -219,18 +239,17 @@ func (e *Engine) foldBite(ctx context.Context, sc store.Scope) (folded int, byte
 		return int(a.Day) - int(b.Day)
 	})
 	ids := make([]store.JournalID, len(good))
-	news := map[arrivalKey][]arrival{}
 	for i, g := range good {
 		ids[i] = g.row.ID
 		bytes += g.row.Size
-		k := arrivalKey{g.row.Device, g.row.Received.Day()}
-		news[k] = append(news[k], came[g.row.ID]...)
+		d := days[arrivalKey{g.row.Device, g.row.Received.Day()}]
+		d.came, d.more = append(d.came, came[g.row.ID]...), d.more || len(came[g.row.ID]) > 0
 	}
-	days, err := e.foldArrivals(ctx, sc, news)
+	arrivals, err := e.foldArrivals(days)
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := e.db.Fold(ctx, sc, list, ids, days); err != nil {
+	if err := e.db.Fold(ctx, sc, list, ids, arrivals); err != nil {
 		return 0, 0, err
 	}
 	e.folds.Add(float64(len(list)))
@@ -312,30 +331,57 @@ func arrivalsOf(u *Upload) []arrival {
 	return []arrival{{u.Epoch, u.Sequence, n, u.Received}}
 }
 
-// foldArrivals adds arrivals to those on record.
-func (e *Engine) foldArrivals(ctx context.Context, sc store.Scope, news map[arrivalKey][]arrival) ([]store.ArrivalDay, error) {
-	var days []store.ArrivalDay
-	for k, as := range news {
-		if len(as) == 0 {
+// arrivalDay is what is on record of an arrival day, and what a fold adds.
+type arrivalDay struct {
+	store.ArrivalDay
+	came []arrival
+	more bool
+}
+
+// arrivalDays reads those that some rows belong to. One that cannot be read is left out.
+func (e *Engine) arrivalDays(ctx context.Context, sc store.Scope, rows []store.JournalRow) (map[arrivalKey]*arrivalDay, error) {
+	days := map[arrivalKey]*arrivalDay{}
+	for i := range rows {
+		k := arrivalKey{rows[i].Device, rows[i].Received.Day()}
+		if _, done := days[k]; done {
 			continue
 		}
-		d, err := e.db.ArrivalDay(ctx, sc, k.device, k.day)
+		days[k] = nil
+		what := fmt.Sprintf("arrivals of device %s on %s", k.device, lh.DayStart(k.day).Time().Format(time.DateOnly))
+		d := &arrivalDay{}
+		var err error
+		if d.ArrivalDay, err = e.db.ArrivalDay(ctx, sc, k.device, k.day); err == nil && d.Gen > 0 {
+			d.came, err = e.codec.decodeArrivals(nil, k.day, d.Body)
+		}
+		if err != nil && (lh.CodeOf(err) != lh.Internal || gone(err)) {
+			return nil, err
+		}
 		if err != nil {
+			e.problem(what, err)
+			continue
+		}
+		e.solved(what)
+		days[k] = d
+	}
+	return days, nil
+}
+
+// foldArrivals writes the arrival days to which there is something to add.
+func (e *Engine) foldArrivals(days map[arrivalKey]*arrivalDay) ([]store.ArrivalDay, error) {
+	var out []store.ArrivalDay
+	for k, d := range days {
+		if d == nil || !d.more {
+			continue
+		}
+		var err error
+		if d.Body, d.Min, d.Max, err = e.codec.encodeArrivals(k.day, d.came); err != nil {
 			return nil, err
 		}
-		if d.Gen > 0 {
-			if as, err = e.codec.decodeArrivals(as, k.day, d.Body); err != nil {
-				return nil, fmt.Errorf("arrivals of %s on %s: %w", k.device, lh.DayStart(k.day).Time().Format(time.DateOnly), err)
-			}
-		}
-		if d.Body, d.Min, d.Max, err = e.codec.encodeArrivals(k.day, as); err != nil {
-			return nil, err
-		}
-		days = append(days, d)
+		out = append(out, d.ArrivalDay)
 	}
 	// One order for everybody, as with the chunks.
-	slices.SortFunc(days, func(a, b store.ArrivalDay) int {
+	slices.SortFunc(out, func(a, b store.ArrivalDay) int {
 		return cmp.Or(strings.Compare(string(a.Device), string(b.Device)), cmp.Compare(a.Day, b.Day))
 	})
-	return days, nil
+	return out, nil
 }

@@ -276,8 +276,9 @@ func (db *DB) JournalBacklog(ctx context.Context) ([]Backlog, error) {
 const rowCost = 512
 
 // JournalOldest returns rows to fold: about maxBytes of them, counting rowCost for each, at least one when there is any,
-// device by device, since uploads of one device share chunks. Each call goes on with the device after the last, so that none waits for ever.
-func (db *DB) JournalOldest(ctx context.Context, sc Scope, maxBytes int64) ([]JournalRow, error) {
+// device by device, since uploads of one device share chunks, and none of those in without. Each call goes on with the
+// device after the last, so that none waits for ever.
+func (db *DB) JournalOldest(ctx context.Context, sc Scope, maxBytes int64, without map[JournalID]bool) ([]JournalRow, error) {
 	if err := sc.need(lh.PermMaintain); err != nil {
 		return nil, err
 	}
@@ -293,7 +294,7 @@ func (db *DB) JournalOldest(ctx context.Context, sc Scope, maxBytes int64) ([]Jo
 	full := errors.New("enough")
 	take := func(scan func(...any) error) error {
 		r, err := scanJournal(k, sc.project, scan)
-		if err != nil {
+		if err != nil || without[r.ID] {
 			return err
 		}
 		if size > 0 && size+int64(len(r.Body)) > maxBytes {

@@ -44,7 +44,7 @@ func TestCompactGivesSpaceBack(t *testing.T) {
 	if more, err := db.Compact(ctx); err != nil || more {
 		t.Fatalf("there is more to give back of a file that is full: %v, %v", more, err)
 	}
-	rows, err := db.JournalOldest(ctx, hub, 1<<30)
+	rows, err := db.JournalOldest(ctx, hub, 1<<30, nil)
 	if err != nil || len(rows) != 24 {
 		t.Fatal(len(rows), err)
 	}
@@ -72,7 +72,7 @@ func TestCompactGivesSpaceBack(t *testing.T) {
 	if before.Disk < 24<<20 || after.Disk > 8<<20 || steps < 5 {
 		t.Errorf("%d steps changed the size from %+v to %+v", steps, before, after)
 	}
-	rows, err = db.JournalOldest(ctx, hub, 1<<30)
+	rows, err = db.JournalOldest(ctx, hub, 1<<30, nil)
 	if err != nil || len(rows) != 1 || rows[0].Err != nil || len(rows[0].Body) != 1<<20 {
 		t.Fatal("the row that was left is not whole", len(rows), err)
 	}

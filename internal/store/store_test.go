@@ -420,7 +420,7 @@ func TestFoldIsAllOrNothing(t *testing.T) {
 		// Small bites go round all devices.
 		devices := map[lh.DeviceID]bool{}
 		for range 3 {
-			rows, err := db.JournalOldest(ctx, hub, 1250)
+			rows, err := db.JournalOldest(ctx, hub, 1250, nil)
 			if err != nil || len(rows) != 2 || rows[0].Body[0] != 0 {
 				t.Fatalf("%d rows, %v", len(rows), err)
 			}
@@ -429,7 +429,7 @@ func TestFoldIsAllOrNothing(t *testing.T) {
 		if len(devices) != 3 {
 			t.Errorf("three bites came from %d devices", len(devices))
 		}
-		rows, err := db.JournalOldest(ctx, hub, 1<<20)
+		rows, err := db.JournalOldest(ctx, hub, 1<<20, nil)
 		if err != nil || len(rows) != 12 {
 			t.Fatalf("%d rows, %v", len(rows), err)
 		}
