@@ -179,7 +179,14 @@ func (v *verifier) journal(ctx context.Context, sc store.Scope, name string) err
 
 // latest checks that every latest value is the series' own at its time.
 func (v *verifier) latest(ctx context.Context, sc store.Scope, elements []lh.Element) error {
-	ls, err := v.e.db.Latest(ctx, sc, nil)
+	var ls []lh.Latest
+	err := v.e.db.EachLatest(ctx, sc, nil, func(l lh.Latest, err error) error {
+		ok, end := v.found(ctx, "latest value of element "+string(l.Element), err)
+		if ok {
+			ls = append(ls, l)
+		}
+		return end
+	})
 	if ok, err := v.found(ctx, "latest values of project "+string(sc.Project()), err); !ok {
 		return err
 	}

@@ -325,16 +325,32 @@ func sealLatest(k *seal.Key, p lh.ProjectID, l lh.Latest) ([]byte, error) {
 }
 
 // Latest returns the newest sample of each of the elements that has one, or of all that the scope sees when elements
-// is nil. Elements that are not the scope's to see are left out.
+// is nil. Elements that are not the scope's to see are left out, and so is what is damaged, until a newer sample comes.
 func (db *DB) Latest(ctx context.Context, sc Scope, elements []lh.ElementID) ([]lh.Latest, error) {
-	if err := sc.need(lh.PermRead); err != nil {
-		return nil, err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	var ls []lh.Latest
+	err := db.EachLatest(ctx, sc, elements, func(l lh.Latest, err error) error {
+		if err != nil {
+			db.log.Error("a latest value cannot be read; it is left out", "element", l.Element, "err", err)
+			return nil
+		}
+		ls = append(ls, l)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	var ls []lh.Latest
+	return ls, nil
+}
+
+// EachLatest hands fn what [DB.Latest] returns, and with an error what does not open.
+func (db *DB) EachLatest(ctx context.Context, sc Scope, elements []lh.ElementID, fn func(lh.Latest, error) error) error {
+	if err := sc.need(lh.PermRead); err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
 	take := func(scan func(...any) error) error {
 		var element, location string
 		var time, rank, received int64
@@ -347,15 +363,13 @@ func (db *DB) Latest(ctx context.Context, sc Scope, elements []lh.ElementID) ([]
 		}
 		l := lh.Latest{Element: lh.ElementID(element), Sample: lh.Sample{Time: lh.Millis(time), Rank: rankFromColumn(rank)}, Received: lh.Millis(received)}
 		b, err := k.Open(sealed, place("latest", sc.project, l.Element, l.Sample.Time))
-		if err != nil {
-			return err
+		if err == nil && len(b) != latestBody {
+			err = fmt.Errorf("latest of %s has %d bytes", l.Element, len(b))
 		}
-		if len(b) != latestBody {
-			return fmt.Errorf("latest of %s has %d bytes", l.Element, len(b))
+		if err == nil {
+			getValue(b, &l.Sample)
 		}
-		getValue(b, &l.Sample)
-		ls = append(ls, l)
-		return nil
+		return fn(l, err)
 	}
 	// Where an element stands is asked only for a scope to which that matters.
 	query := `SELECT l.element_id, l.time, l.rank, l.received, l.body, '' FROM latest l WHERE l.project_id = $1`
@@ -372,7 +386,7 @@ func (db *DB) Latest(ctx context.Context, sc Scope, elements []lh.ElementID) ([]
 		}
 	}
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("read latest: %w", err)
+		return fmt.Errorf("read latest: %w", err)
 	}
-	return ls, nil
+	return nil
 }
