@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
-	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -184,24 +183,4 @@ func check(t *testing.T, c *codec, got []lh.Sample) {
 	if again, err := c.decode(nil, chunkMagic, -1, b); err != nil || !bitsEqual(got, again) {
 		t.Fatalf("what was decoded does not encode to the same: %v", err)
 	}
-}
-
-func FuzzSummary(f *testing.F) {
-	s := summarize(goldenSamples())
-	f.Add(s.encode(-1))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, err := decodeSummary(-1, b); err == nil && len(s.gaps) > summaryGaps {
-			t.Fatal("too many gaps")
-		}
-	})
-}
-
-func FuzzJournal(f *testing.F) {
-	f.Add([]byte{journalVersion, 1, 1, 2, 2, 2, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var u Upload
-		if decodeJournal(&u, new(wire.Batch), b) == nil {
-			u.Each(func(c uint16, s lh.Sample) { _ = u.Elements[c] })
-		}
-	})
 }
