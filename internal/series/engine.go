@@ -253,13 +253,14 @@ func (e *Engine) commit(group []*pending) {
 		return
 	}
 	if err != nil {
-		if lh.CodeOf(err) == lh.Internal {
-			e.o.Log.Error("an upload could not be stored", "device", group[0].row.Device, "err", err)
+		if c := lh.CodeOf(err); c == lh.Internal || c == lh.Unavailable {
+			e.trouble(cannotStore, err)
 			err = lh.Hide(lh.Unavailable, err, "the hub cannot store samples right now; keep them and send them later")
 		}
 		group[0].done <- err
 		return
 	}
+	e.trouble(cannotStore, nil)
 	e.commits.Inc()
 	e.samples.Add(float64(samples))
 	e.group.Observe(float64(len(group)))
@@ -275,6 +276,7 @@ func (e *Engine) commit(group []*pending) {
 }
 
 // Problems returns, in words, what cannot be read: journal rows and chunks that are damaged. They stay where they are.
+// Beside them it tells when the last upload could not be stored, and the last fold not be done.
 func (e *Engine) Problems() []string {
 	e.problemsMu.Lock()
 	defer e.problemsMu.Unlock()
@@ -301,6 +303,31 @@ func (e *Engine) solved(what string) {
 	e.problemsMu.Lock()
 	defer e.problemsMu.Unlock()
 	delete(e.problems, what)
+}
+
+// What an engine as a whole may be unable to do.
+const (
+	cannotStore = "uploads cannot be stored"
+	cannotFold  = "uploads cannot be folded"
+)
+
+// trouble notes that the engine cannot do something now, or, when err is nil, that it can. It logs when that changes: what
+// is tried again and again must not fill the log, and with it the disk.
+func (e *Engine) trouble(what string, err error) {
+	e.problemsMu.Lock()
+	_, known := e.problems[what]
+	if err == nil {
+		delete(e.problems, what)
+	} else {
+		e.problems[what] = fmt.Sprintf("%s: %v", what, err)
+	}
+	e.problemsMu.Unlock()
+	switch {
+	case err != nil && !known:
+		e.o.Log.Error(what+"; it is tried again", "err", err)
+	case err == nil && known:
+		e.o.Log.Info("no longer: " + what)
+	}
 }
 
 // gone reports whether err only says that somebody ended the work.

@@ -14,10 +14,14 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
+// foldAgain is how long a fold that failed waits before it is tried again.
+const foldAgain = 2 * time.Second
+
 // foldLoop folds what is due until ctx ends.
 func (e *Engine) foldLoop(ctx context.Context) {
 	tick := time.NewTicker(max(min(e.o.FoldAge/4, time.Second), 10*time.Millisecond))
 	defer tick.Stop()
+	var again time.Time // not before then
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,14 +29,21 @@ func (e *Engine) foldLoop(ctx context.Context) {
 		case <-tick.C:
 		case <-e.nudge:
 		}
-		if err := e.foldDue(ctx, false); err != nil && ctx.Err() == nil && !gone(err) {
-			e.o.Log.Error("fold failed; it is tried again", "err", err)
+		if time.Now().Before(again) {
+			continue
+		}
+		if err := e.foldDue(ctx, false); err == nil {
+			e.trouble(cannotFold, nil)
+		} else if ctx.Err() == nil && !gone(err) {
+			e.trouble(cannotFold, err)
+			again = time.Now().Add(foldAgain)
 		}
 		if e.backlog.Load() > 0 {
 			continue // what is free is about to be used again
 		}
 		if _, err := e.db.Compact(ctx); err != nil && ctx.Err() == nil && !gone(err) {
 			e.o.Log.Warn("the database's file keeps space that it does not need", "err", err)
+			again = time.Now().Add(foldAgain)
 		}
 	}
 }

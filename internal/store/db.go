@@ -56,6 +56,7 @@ type Options struct {
 type DB struct {
 	read, write *sql.DB // one pool on PostgreSQL; on SQLite write has the one connection that may write
 	sqlite      bool
+	dir         string // of SQLite's file
 	master      *seal.Master
 	now         func() time.Time
 	log         *slog.Logger
@@ -96,7 +97,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		err = db.ensureInstallationKey(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open database: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open database: %w", db.whyNot(err)), db.Close())
 	}
 	return db, nil
 }
@@ -114,16 +115,23 @@ func (db *DB) openSQLite(path string) error {
 	if st, err := os.Stat(filepath.Dir(abs)); err != nil || !st.IsDir() {
 		return fmt.Errorf("there is no folder %s for the database; `loggerhead init` makes it", filepath.Dir(abs))
 	}
+	db.sqlite, db.dir = true, filepath.Dir(abs)
 	key, err := db.master.Derive("sqlite file", 32)
 	if err != nil {
 		return err
 	}
+	st, err := os.Stat(abs)
+	fresh := err != nil || st.Size() == 0
 	setup := func(write bool) func(*sqlite3.Conn) error {
 		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
-			"auto_vacuum=incremental", // for Compact; a file made without it stays without it
 			"journal_mode=wal", "synchronous=full", "foreign_keys=on",
 			// Pages that every commit changes are copied into the file once in 16 MB of log, instead of once in 4 MB.
 			"wal_autocheckpoint=2000", "journal_size_limit=67108864"}
+		if fresh {
+			// For Compact. A file that is made without it stays without it; to one that has it, this would be a write at
+			// each opening, which is not possible on a full disk.
+			pragmas = slices.Insert(pragmas, 4, "auto_vacuum=incremental")
+		}
 		if write {
 			pragmas = append(pragmas, "cache_size=-16384")
 		} else { // up to eight of them
@@ -162,7 +170,6 @@ func (db *DB) openSQLite(path string) error {
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(4)
 	db.reads.pool = db.read
-	db.sqlite = true
 	return nil
 }
 
@@ -356,7 +363,7 @@ func (db *DB) update(ctx context.Context, fn func(*tx) error) error {
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "40001" || pg.Code == "40P01") && try < 5 {
 			continue
 		}
-		return err
+		return db.whyNot(err)
 	}
 }
 
