@@ -19,7 +19,8 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 		return lh.Errorf(lh.Invalid, "a range needs from before to")
 	}
 	if !sc.Allows(lh.PermDestroy) {
-		return e.db.DeleteSeries(ctx, sc, store.Deletion{}) // says why not
+		_, err := e.db.DeleteSeries(ctx, sc, store.Deletion{}) // says why not
+		return err
 	}
 	again := false
 	for try := 1; ; try++ {
@@ -32,9 +33,14 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 		if err != nil {
 			return err
 		}
-		err = e.db.DeleteSeries(ctx, sc, d)
+		latest, err := e.db.DeleteSeries(ctx, sc, d)
 		if err == nil {
 			e.solvedDays(el.ID, d.FirstDay, d.LastDay)
+			if latest {
+				if err := e.raiseLatest(ctx, sc, el); err != nil {
+					return err
+				}
+			}
 			if len(held) > 0 && !again { // by what a damaged day of this range, now gone, held up
 				again = true
 				continue
@@ -148,6 +154,19 @@ func (e *Engine) newestLeft(ctx context.Context, sc store.Scope, el lh.Element, 
 			}
 		}
 	}
+}
+
+// raiseLatest sets the latest right after it was deleted: what came while the deletion was worked out was older than the
+// latest of then, and may be newer than the one of now.
+func (e *Engine) raiseLatest(ctx context.Context, sc store.Scope, el lh.Element) error {
+	if _, err := e.foldAll(ctx, sc.Project()); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	all := store.Deletion{FirstDay: 1} // nothing goes
+	if err := e.newestLeft(ctx, sc, el, &all); err != nil || all.Latest == nil {
+		return err
+	}
+	return e.db.RaiseLatest(ctx, sc, *all.Latest)
 }
 
 // solvedDays forgets what could not be read of days that are no more.

@@ -2,6 +2,7 @@ package series_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,6 +230,40 @@ func TestDeletedRangesHaveNoFills(t *testing.T) {
 		cs, err := db.Corrections(ctx, sc, el.ID, lh.MinMillis, lh.MaxMillis)
 		if err != nil || len(cs) != 1 || len(cs[0].Samples) == 0 || cs[0].Samples[0].Time < cut || cs[0].Number != 1 || cs[0].From != fill.From {
 			t.Errorf("the fill on record: %+v %v", cs, err)
+		}
+	})
+}
+
+// An upload that comes while the latest sample is deleted is the latest after it, whichever comes first.
+func TestLatestIsRightAfterADeletionBesideUploads(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		sc := storetest.Project(t, db)
+		e, _ := start(t, db, series.Options{})
+		l := newLogger(t, db, sc, "1/level")
+		el := l.elements[0]
+		at := lh.MillisOf(time.Now()) - 100*lh.DayMillis
+		put := func(at lh.Millis) {
+			l.seq++
+			if err := e.Append(ctx, l.upload(t, l.seq, record(at, float64(l.seq)))); err != nil {
+				t.Error(err)
+			}
+		}
+		for range 60 {
+			at += 1000
+			put(at)
+			put(at + 500)
+			var wg sync.WaitGroup
+			wg.Go(func() { put(at + 200) })
+			wg.Go(func() {
+				if err := e.Delete(ctx, sc, el, at+500, at+600); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Wait()
+			ls, err := db.Latest(ctx, sc, nil)
+			if err != nil || len(ls) != 1 || ls[0].Sample.Time != at+200 {
+				t.Fatalf("latest is %+v, want the one at %d; %v", ls, at+200, err)
+			}
 		}
 	})
 }

@@ -22,15 +22,15 @@ type Deletion struct {
 	Latest *lh.Latest
 }
 
-// DeleteSeries deletes a range of a series in one transaction. Conflict: part of it is approved, or a chunk moved on
-// meanwhile.
-func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) error {
+// DeleteSeries deletes a range of a series in one transaction and reports whether the latest value was in it. Conflict:
+// part of it is approved, or a chunk moved on meanwhile.
+func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) (latest bool, err error) {
 	if err := sc.need(lh.PermDestroy); err != nil {
-		return err
+		return false, err
 	}
 	k, err := db.key(ctx, db.read, string(sc.project))
 	if err != nil {
-		return err
+		return false, err
 	}
 	moved := lh.Errorf(lh.Conflict, "the series changed meanwhile; try again")
 	err = db.update(ctx, func(t *tx) error {
@@ -53,7 +53,8 @@ func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) error {
 			}
 		}
 		if d.Latest == nil {
-			_, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`, sc.project, d.Element, d.From, d.To)
+			n, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`, sc.project, d.Element, d.From, d.To)
+			latest = n > 0
 			return err
 		}
 		l := *d.Latest
@@ -61,13 +62,37 @@ func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) error {
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(ctx, `UPDATE latest SET time = $5, rank = $6, received = $7, body = $8
+		n, err := t.exec(ctx, `UPDATE latest SET time = $5, rank = $6, received = $7, body = $8
 			WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`,
 			sc.project, d.Element, d.From, d.To, l.Sample.Time, rankColumn(l.Sample.Rank), l.Received, body)
+		latest = n > 0
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("delete series of %s: %w", d.Element, err)
+		return false, fmt.Errorf("delete series of %s: %w", d.Element, err)
+	}
+	return latest, nil
+}
+
+// RaiseLatest makes a sample the latest of its element where it is newer than the one that is.
+func (db *DB) RaiseLatest(ctx context.Context, sc Scope, l lh.Latest) error {
+	if err := sc.need(lh.PermDestroy); err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
+	body, err := sealLatest(k, sc.project, l)
+	if err != nil {
+		return err
+	}
+	err = db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, insertLatest.query(1), sc.project, l.Element, l.Sample.Time, rankColumn(l.Sample.Rank), l.Received, body)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("raise latest of %s: %w", l.Element, err)
 	}
 	return nil
 }
