@@ -31,13 +31,20 @@ func (w *world) check(questions int) {
 	}
 }
 
-func (w *world) checkLatest(m *modelSeries, latest map[lh.ElementID]lh.Latest) {
-	want, any := lh.Sample{Time: math.MinInt64}, false
+// newest is the newest write that may be the latest.
+func (m *modelSeries) newest() lh.Sample {
+	newest := lh.Sample{Time: math.MinInt64}
 	for at, s := range m.trusted {
-		if at > want.Time {
-			want, any = s, true
+		if at > newest.Time {
+			newest = s
 		}
 	}
+	return newest
+}
+
+func (w *world) checkLatest(m *modelSeries, latest map[lh.ElementID]lh.Latest) {
+	want := m.newest()
+	any := want.Time > math.MinInt64
 	got, ok := latest[m.el.ID]
 	if ok != any || any && got.Sample != want {
 		w.fatalf("latest of %s is %+v (%v), want %+v (%v)", m.el.Channel, got.Sample, ok, want, any)

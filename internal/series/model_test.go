@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,6 +77,7 @@ type world struct {
 	projects []*modelProject
 	moments  []lh.Millis // at which nothing happened
 	step     int
+	avoid    [2]lh.Millis // uploads made now have nothing in this range
 	did      tally
 }
 
@@ -224,7 +224,7 @@ func (w *world) play() {
 			weight int
 			do     func()
 		}{
-			{"upload", 40, w.upload}, {"repeat", 12, w.repeat}, {"burst", 6, w.burst}, {"new log", 3, w.newLog},
+			{"upload", 40, w.upload}, {"repeat", 12, w.repeat}, {"burst", 6, w.burst}, {"deletion in a burst", 3, w.removeDuring}, {"new log", 3, w.newLog},
 			{"correction", 8, w.correct}, {"revocation", 4, w.revoke}, {"approval", 5, w.approve}, {"fold", 8, func() { w.fold() }},
 			{"deletion", 3, w.remove}, {"retention", 1, w.retain}, {"restart", 2, func() { w.restart(false) }}, {"crash", 2, func() { w.restart(true) }},
 			{"check", 8, func() { w.check(3) }},
@@ -278,6 +278,9 @@ func (w *world) make(l *modelLogger) series.Upload {
 			rec.Time = lh.Millis(w.r.IntN(1000)) // a clock at 1970
 		case 1:
 			rec.Time = w.base + 40000*lh.DayMillis + lh.Millis(w.r.IntN(1000))
+		}
+		if rec.Time >= w.avoid[0] && rec.Time < w.avoid[1] {
+			rec.Time = w.avoid[1]
 		}
 		for c := range l.elements {
 			if w.r.IntN(10) > 0 {
@@ -371,98 +374,6 @@ func (w *world) newLog() {
 	l.epoch, l.seq = l.epoch+1, 1
 }
 
-// burst uploads from several goroutines at once while others fold and read. What is read must be in order, nothing
-// twice, and have all that was acknowledged before.
-func (w *world) burst() {
-	type sent struct {
-		l *modelLogger
-		u series.Upload
-	}
-	var all []sent
-	for range 4 + w.r.IntN(20) {
-		_, l := w.logger()
-		u := w.make(l)
-		u.Received = w.tick()
-		all = append(all, sent{l, u})
-		if w.r.IntN(4) == 0 { // the same at the same time
-			all = append(all, sent{l, u})
-		}
-	}
-	before := map[*modelSeries][]lh.Sample{}
-	for _, p := range w.projects {
-		for _, l := range p.loggers {
-			for _, m := range l.series {
-				before[m] = m.view(lh.MinMillis, lh.MaxMillis, series.View{Raw: true})
-			}
-		}
-	}
-	var senders, others sync.WaitGroup
-	done := make(chan struct{})
-	for g := range 4 {
-		e := w.hub().e
-		senders.Go(func() {
-			for i := g; i < len(all); i += 4 {
-				if err := e.Append(ctx, all[i].u); err != nil {
-					w.t.Errorf("%s=%d: append in a burst: %v", modelSeed, w.seed, err)
-				}
-			}
-		})
-	}
-	if e := w.hub().e; w.r.IntN(2) == 0 {
-		others.Go(func() {
-			if err := e.FoldNow(ctx); err != nil && lh.CodeOf(err) != lh.Conflict {
-				w.t.Errorf("%s=%d: fold in a burst: %v", modelSeed, w.seed, err)
-			}
-		})
-	}
-	for range 2 {
-		e, p, l := w.hub().e, (*modelProject)(nil), (*modelLogger)(nil)
-		p, l = w.logger()
-		m := l.series[w.r.IntN(len(l.series))]
-		others.Go(func() {
-			for i := 0; i < 5; i++ {
-				w.readDuring(e, p, m, before[m])
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
-		})
-	}
-	senders.Wait()
-	close(done)
-	others.Wait()
-	if w.t.Failed() {
-		w.fatalf("in a burst")
-	}
-	for _, s := range all {
-		s.l.learn(s.u)
-	}
-	w.did["uploads in bursts"] += len(all)
-}
-
-func (w *world) readDuring(e *series.Engine, p *modelProject, m *modelSeries, before []lh.Sample) {
-	last := lh.Millis(math.MinInt64)
-	seen := map[lh.Millis]lh.Sample{}
-	for s, err := range e.ReadView(ctx, p.sc, m.el, lh.MinMillis, lh.MaxMillis+1, series.View{Raw: true}) {
-		if err != nil {
-			w.t.Errorf("read in a burst: %v", err)
-			return
-		}
-		if s.Time <= last {
-			w.t.Errorf("read in a burst: time %d after %d", s.Time, last)
-		}
-		last, seen[s.Time] = s.Time, s
-	}
-	for _, s := range before {
-		if got, ok := seen[s.Time]; !ok || got.Rank < s.Rank {
-			w.t.Errorf("read in a burst: %+v was acknowledged, %+v is read", s, got)
-			return
-		}
-	}
-}
-
 // fold folds everything, by whichever hub. Hubs that fold at once may have to begin again.
 func (w *world) fold() {
 	for try := 0; ; try++ {
@@ -483,42 +394,6 @@ func (w *world) restart(crash bool) {
 	}
 	w.shut(crash)
 	w.open()
-}
-
-// crashDuring crashes while uploads are under way. Those that were not acknowledged are sent again.
-func (w *world) crashDuring() {
-	type sent struct {
-		l     *modelLogger
-		u     series.Upload
-		acked bool
-	}
-	var all []*sent
-	for range 8 {
-		_, l := w.logger()
-		u := w.make(l)
-		u.Received = w.tick()
-		all = append(all, &sent{l, u, false})
-	}
-	var wg sync.WaitGroup
-	for g := range 4 {
-		e := w.hub().e
-		wg.Go(func() {
-			for i := g; i < len(all); i += 4 {
-				all[i].acked = e.Append(ctx, all[i].u) == nil
-			}
-		})
-	}
-	time.Sleep(time.Duration(w.r.IntN(4000)) * time.Microsecond) // any moment
-	w.shut(true)
-	wg.Wait()
-	w.open()
-	for _, s := range all {
-		if !s.acked {
-			w.did["uploads cut off"]++
-			w.must(w.hub().e.Append(ctx, s.u))
-		}
-		s.l.learn(s.u)
-	}
 }
 
 func (w *world) someSeries() (*modelProject, *modelSeries) {
