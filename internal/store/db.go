@@ -61,8 +61,9 @@ type DB struct {
 	now         func() time.Time
 	log         *slog.Logger
 
-	keysMu sync.Mutex
-	keys   map[string]*seal.Key // by owner, opened
+	keysMu  sync.Mutex
+	keys    map[string]knownKey // by owner
+	keepKey time.Duration
 
 	reads, writes statements // of SQLite
 
@@ -75,7 +76,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Master == nil {
 		return nil, errors.New("open database: no master key given")
 	}
-	db := &DB{master: o.Master, now: o.Now, log: o.Log, keys: map[string]*seal.Key{}, foldCursor: map[lh.ProjectID]string{}}
+	db := &DB{master: o.Master, now: o.Now, log: o.Log, keys: map[string]knownKey{}, keepKey: 10 * time.Second, foldCursor: map[lh.ProjectID]string{}}
 	if db.now == nil {
 		db.now = time.Now
 	}
@@ -414,14 +415,26 @@ func (db *DB) ensureInstallationKey(ctx context.Context) error {
 	})
 }
 
+// knownKey is an opened data key. It is read anew after a while, so that a key that another hub destroyed is soon
+// forgotten here, too.
+type knownKey struct {
+	key  *seal.Key
+	read time.Time
+}
+
 // key returns an owner's data key. NotFound means it was destroyed or never made.
 func (db *DB) key(ctx context.Context, on queryer, owner string) (*seal.Key, error) {
 	db.keysMu.Lock()
-	k := db.keys[owner]
-	db.keysMu.Unlock()
-	if k != nil {
-		return k, nil
+	known, ok := db.keys[owner]
+	if ok && time.Since(known.read) > db.keepKey {
+		delete(db.keys, owner)
+		ok = false
 	}
+	db.keysMu.Unlock()
+	if ok {
+		return known.key, nil
+	}
+	read := time.Now()
 	var wrapped []byte
 	err := db.row(ctx, on, `SELECT wrapped FROM owner_key WHERE owner = $1`, owner).Scan(&wrapped)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -430,11 +443,12 @@ func (db *DB) key(ctx context.Context, on queryer, owner string) (*seal.Key, err
 	if err != nil {
 		return nil, fmt.Errorf("read data key: %w", err)
 	}
-	if k, err = db.master.OpenKey(owner, wrapped); err != nil {
+	k, err := db.master.OpenKey(owner, wrapped)
+	if err != nil {
 		return nil, err
 	}
 	db.keysMu.Lock()
-	db.keys[owner] = k
+	db.keys[owner] = knownKey{k, read}
 	db.keysMu.Unlock()
 	return k, nil
 }
