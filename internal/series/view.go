@@ -198,8 +198,18 @@ func (r *reader) then(ctx context.Context, d *day, body []byte, asOf, from, to l
 	if err != nil {
 		return nil, err
 	}
+	waiting := map[lh.Rank]lh.Millis{} // what the journal's rows will be on record with
+	for _, w := range d.writes {
+		if at, ok := waiting[w.Rank]; !ok || w.received < at {
+			waiting[w.Rank] = w.received
+		}
+	}
 	for _, s := range folded {
-		if at, ok := came.of(s.Rank); !ok || at <= asOf {
+		at, ok := came.of(s.Rank)
+		if w, again := waiting[s.Rank]; again && (!ok || w < at) {
+			at, ok = w, true
+		}
+		if !ok || at <= asOf {
 			all = append(all, s)
 		}
 	}

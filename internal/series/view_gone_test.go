@@ -50,6 +50,19 @@ func TestThePastOutlivesItsArrivals(t *testing.T) {
 				t.Errorf("%+v shows %v, want 2", v, got)
 			}
 		}
+		// When it is delivered again, it has an arrival anew, from the moment on at which that is on record.
+		u.Received = now
+		if err := e.Append(ctx, u); err != nil {
+			t.Fatal(err)
+		}
+		before := series.View{Raw: true, AsOf: now - 1000}
+		waiting := readView(t, e, sc, el, before)
+		if err := e.FoldNow(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := readView(t, e, sc, el, before); !slices.Equal(got, waiting) {
+			t.Errorf("delivered again it shows %v, and %v once it is folded", waiting, got)
+		}
 	})
 }
 
