@@ -127,38 +127,55 @@ func (v *verifier) project(ctx context.Context, id lh.ProjectID) error {
 
 func second[T any](_ T, err error) error { return err }
 
+// verifyTries is how often what does not fit together is read again because a hub has changed it meanwhile.
+const verifyTries = 100
+
 // chunk says what is wrong with a chunk, its summary or its revision.
 func (v *verifier) chunk(ctx context.Context, sc store.Scope, k chunkKey) error {
-	c, err := v.e.db.WholeChunk(ctx, sc, k.element, k.day)
-	if err != nil {
-		return err
+	for try := 1; ; try++ {
+		c, err := v.e.db.WholeChunk(ctx, sc, k.element, k.day)
+		if err != nil {
+			return err
+		}
+		if c.Gen == 0 {
+			return nil // deleted meanwhile
+		}
+		lost, err := v.whole(ctx, sc, k, c)
+		if err == nil {
+			v.Samples += int64(len(v.samples))
+			v.Revisions += int64(lost)
+			return nil
+		}
+		if now, e := v.e.db.WholeChunk(ctx, sc, k.element, k.day); e != nil || now.Gen == c.Gen || try == verifyTries {
+			return err
+		}
 	}
-	if c.Gen == 0 {
-		return nil // deleted meanwhile
-	}
+}
+
+// whole says what is wrong with a chunk as it was read; its samples are in v.samples. It returns how many lost.
+func (v *verifier) whole(ctx context.Context, sc store.Scope, k chunkKey, c store.Chunk) (int, error) {
+	var err error
 	if v.samples, err = v.e.codec.decode(v.samples[:0], chunkMagic, k.day, c.Body); err != nil {
-		return err
+		return 0, err
 	}
 	if len(v.samples) == 0 {
-		return fmt.Errorf("%w: it holds nothing", errChunk)
+		return 0, fmt.Errorf("%w: it holds nothing", errChunk)
 	}
-	v.Samples += int64(len(v.samples))
 	s := summarize(v.samples)
 	if !bytes.Equal(s.encode(k.day), c.Summary) {
-		return fmt.Errorf("%w: its summary is not what its samples add up to", errChunk)
+		return 0, fmt.Errorf("%w: its summary is not what its samples add up to", errChunk)
 	}
 	lost, err := v.e.revision(ctx, sc, k)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	v.Revisions += int64(len(lost))
 	for _, w := range lost {
 		i := position(v.samples, w.Time)
 		if i == len(v.samples) || v.samples[i].Time != w.Time || v.samples[i].Rank <= w.Rank {
-			return fmt.Errorf("%w: what lost at %s lost against nothing", errChunk, w.Time.Time())
+			return 0, fmt.Errorf("%w: what lost at %s lost against nothing", errChunk, w.Time.Time())
 		}
 	}
-	return nil
+	return len(lost), nil
 }
 
 func (v *verifier) journal(ctx context.Context, sc store.Scope, name string) error {
@@ -199,15 +216,35 @@ func (v *verifier) latest(ctx context.Context, sc store.Scope, elements []lh.Ele
 		if !ok {
 			continue
 		}
+		if _, err := v.found(ctx, "latest value of element "+string(l.Element), v.isLatest(ctx, sc, el, l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isLatest says what is wrong with a latest value. One that a hub has replaced meanwhile is read again.
+func (v *verifier) isLatest(ctx context.Context, sc store.Scope, el lh.Element, l lh.Latest) error {
+	for try := 1; ; try++ {
 		err := errors.New("the series has no such sample")
 		for s, rerr := range v.e.ReadView(ctx, sc, el, l.Sample.Time, l.Sample.Time+1, View{Raw: true}) {
 			if err = rerr; err == nil && (s.Value != l.Sample.Value || s.Rank < l.Sample.Rank) {
 				err = errors.New("it is not what the series has")
 			}
 		}
-		if _, err := v.found(ctx, "latest value of element "+string(l.Element), err); err != nil {
+		if err == nil || try == verifyTries {
 			return err
 		}
+		was, there := l, false
+		rerr := v.e.db.EachLatest(ctx, sc, []lh.ElementID{el.ID}, func(now lh.Latest, err error) error {
+			l, there = now, true
+			return err
+		})
+		if rerr != nil || there && l.Sample == was.Sample {
+			return err
+		}
+		if !there {
+			return nil // deleted meanwhile
+		}
 	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,4 +162,40 @@ func TestFlippedBitsAreFound(t *testing.T) {
 	if found < 10 { // the harmless ones hit pages that hold nothing any more
 		t.Errorf("only %d of 60 flipped bits were found (%d harmless, %d do not open)", found, harmless, shut)
 	}
+}
+
+// Verify runs beside a hub that takes in, folds and overwrites: that is no damage.
+func TestVerifyBesideAHub(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		sc := storetest.Project(t, db)
+		e, _ := start(t, db, series.Options{})
+		l := newLogger(t, db, sc, "1/level", "2/rain")
+		at := lh.DayStart(20000)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				l.seq += 2
+				if err := e.Append(ctx, l.upload(t, l.seq, record(at, float64(i), 1), record(at+1000, 2, float64(i)))); err != nil {
+					t.Error(err)
+				}
+				if err := e.FoldNow(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for range 40 {
+			if _, findings := verify(t, e); len(findings) > 0 {
+				t.Errorf("found %q", findings)
+				break
+			}
+		}
+		close(stop)
+		wg.Wait()
+	})
 }
