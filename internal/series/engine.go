@@ -188,7 +188,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	folder.Wait()
 	last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := e.FoldNow(last); err != nil && last.Err() == nil {
+	if _, err := e.foldDue(last, true); err != nil && last.Err() == nil {
 		return fmt.Errorf("last fold: %w", err)
 	}
 	for more, err := true, error(nil); more; {

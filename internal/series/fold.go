@@ -32,7 +32,8 @@ func (e *Engine) foldLoop(ctx context.Context) {
 		if time.Now().Before(again) {
 			continue
 		}
-		if err := e.foldDue(ctx, false); err == nil {
+		// Where another hub is at it, there is nothing to do.
+		if _, err := e.foldDue(ctx, false); err == nil {
 			e.trouble(cannotFold, nil)
 		} else if ctx.Err() == nil && !gone(err) {
 			e.trouble(cannotFold, err)
@@ -49,19 +50,23 @@ func (e *Engine) foldLoop(ctx context.Context) {
 }
 
 // FoldNow folds everything that can be folded.
-func (e *Engine) FoldNow(ctx context.Context) error { return e.foldDue(ctx, true) }
+func (e *Engine) FoldNow(ctx context.Context) error {
+	others, err := e.foldDue(ctx, true)
+	return errors.Join(others, err)
+}
 
-// foldDue folds each project whose uploads are old or many enough, or all of them.
-func (e *Engine) foldDue(ctx context.Context, all bool) error {
+// foldDue folds each project whose uploads are old or many enough, or all of them. others is an error, too, where other
+// hubs fold a project at the same time, again and again, and may not have folded all of it.
+func (e *Engine) foldDue(ctx context.Context, all bool) (others, err error) {
 	select {
 	case e.folding <- struct{}{}:
 		defer func() { <-e.folding }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	backlogs, err := e.db.JournalBacklog(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var waiting int64
 	for _, b := range backlogs {
@@ -69,18 +74,22 @@ func (e *Engine) foldDue(ctx context.Context, all bool) error {
 	}
 	e.backlog.Store(waiting)
 	now := lh.MillisOf(e.o.Now())
-	var errs []error
+	var busy, errs []error
 	for _, b := range backlogs {
 		due := all || b.Rows >= e.o.FoldRows || b.Bytes >= e.o.FoldBytes || int64(now-b.Oldest) >= e.o.FoldAge.Milliseconds()
 		if !due {
 			continue
 		}
-		// A project that is gone: what it has left is swept, not folded.
-		if _, err := e.foldProject(ctx, b); lh.CodeOf(err) != lh.NotFound {
+		_, err := e.foldProject(ctx, b)
+		switch lh.CodeOf(err) {
+		case lh.NotFound: // a project that is gone: what it has left is swept, not folded
+		case lh.Conflict:
+			busy = append(busy, err)
+		default:
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(busy...), errors.Join(errs...)
 }
 
 // stuck are the rows that a fold could not take: they cannot be read, or belong into what cannot be read. They stay in

@@ -2,6 +2,7 @@ package series_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,6 +109,34 @@ func TestDamagedArrivalsHoldUpNobodyElse(t *testing.T) {
 			if got := read(t, e, sc, l.elements[0], lh.MinMillis, lh.MaxMillis); len(got) != 2 {
 				t.Errorf("%s: %d samples, want 2", l.elements[0].Channel, len(got))
 			}
+		}
+	})
+}
+
+// Two hubs that stop together get into each other's way with their last folds. That is no failure of either.
+func TestHubsThatStopTogether(t *testing.T) {
+	storetest.EachOptions(t, func(t *testing.T, o store.Options) {
+		a, b := storetest.Open(t, o), storetest.Open(t, o)
+		sc := storetest.Project(t, a)
+		l := newLogger(t, a, sc, "a")
+		one, stopOne := start(t, a, series.Options{FoldBite: 1}) // a failure of its end fails the test
+		two, stopTwo := start(t, b, series.Options{FoldBite: 1})
+		for i := range uint32(100) {
+			e := []*series.Engine{one, two}[i%2]
+			if err := e.Append(ctx, l.upload(t, i+1, record(lh.Millis(i)*1000, float64(i)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wg sync.WaitGroup
+		wg.Go(stopOne)
+		wg.Go(stopTwo)
+		wg.Wait()
+		three, _ := start(t, a, series.Options{})
+		if err := three.FoldNow(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, three, sc, l.elements[0], lh.MinMillis, lh.MaxMillis); len(got) != 100 || rowsLeft(t, a) != 0 {
+			t.Errorf("%d samples, %d uploads are not folded", len(got), rowsLeft(t, a))
 		}
 	})
 }
