@@ -82,7 +82,7 @@ func New(c Config) *API {
 	mux := http.NewServeMux()
 	a.huma = humago.New(mux, a.openAPIConfig())
 	for _, r := range routes {
-		r.register(a)
+		r.register(a, r)
 	}
 	mux.HandleFunc("GET /api/v1/openapi.json", a.serveOpenAPI)
 	mux.HandleFunc("GET /api/docs", a.serveDocs)

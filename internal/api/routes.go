@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,8 +17,10 @@ import (
 // routes is every operation of the API with who may call it. There are three ways in and no other: public by name,
 // signedIn for what concerns the caller alone, and inProject, whose handlers get a Scope, which exists only after the
 // permission was checked.
-var routes = []route{
-	public("POST", "/api/v1/session", "log-in", "Log in with e-mail and password", logIn),
+var routes = slices.Concat(coreRoutes, peopleRoutes, factorRoutes, serviceRoutes, projectRoutes, changeRoutes, exportRoutes, auditRoutes)
+
+var coreRoutes = []route{
+	public("POST", "/api/v1/session", "log-in", "Log in with e-mail and password", logIn).answers(http.StatusOK),
 	signedIn("GET", "/api/v1/session", "get-session", "Who am I, and in which projects", getSession),
 	signedIn("DELETE", "/api/v1/session", "log-out", "Log out", logOut),
 
@@ -41,7 +44,7 @@ var routes = []route{
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices", "claim-device", "Claim a device by the serial and code on its label", claimDevice),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices/{device}", "get-device", "Get a device", getDevice),
 	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/devices/{device}", "change-device", "Change a device", changeDevice),
-	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices/{device}/revoke", "revoke-device", "Bar a device at once", revokeDevice),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices/{device}/revoke", "revoke-device", "Bar a device at once", revokeDevice).answers(http.StatusOK),
 
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements", "list-elements", "List the elements", listElements),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements", "create-element", "Add an element that no device feeds", createElement),
@@ -51,10 +54,10 @@ var routes = []route{
 	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}/elements/{element}/series", "delete-series", "Delete a range of a series, for good", deleteSeries),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/corrections", "list-corrections", "List the corrections of a series", listCorrections),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections", "add-correction", "Correct a range of a series", addCorrection),
-	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections/{correction}/revoke", "revoke-correction", "Take a correction back", revokeCorrection),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections/{correction}/revoke", "revoke-correction", "Take a correction back", revokeCorrection).answers(http.StatusOK),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/approvals", "list-approvals", "List the approvals of a series", listApprovals),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals", "approve-series", "Approve a range of a series, which locks it", approve),
-	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals/{approval}/revoke", "revoke-approval", "Open an approved range again", revokeApproval),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals/{approval}/revoke", "revoke-approval", "Open an approved range again", revokeApproval).answers(http.StatusNoContent),
 
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/latest", "list-latest", "Newest sample of each element", listLatest),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/series", "get-series", "Series: raw, or reduced to at most N points", getSeries),
@@ -68,7 +71,14 @@ type route struct {
 	method, path, id string
 	public           bool
 	permission       lh.Permission // "" where it concerns no project
-	register         func(a *API)
+	status           int           // of success; 0 is what the method has: 201 for POST, 204 for DELETE, else 200
+	register         func(a *API, r route)
+}
+
+// answers sets the status of success.
+func (r route) answers(status int) route {
+	r.status = status
+	return r
 }
 
 // ProjectPath is the part of an input that names the project; inputs of inProject embed it. It and its siblings are
@@ -83,7 +93,7 @@ type inAProject interface{ projectID() lh.ProjectID }
 
 func public[I, O any](method, path, id, summary string, h func(*API, context.Context, *I) (*O, error)) route {
 	r := route{method: method, path: path, id: id, public: true}
-	r.register = func(a *API) {
+	r.register = func(a *API, r route) {
 		op := operation(r, summary)
 		op.Security = []map[string][]string{} // needs none
 		register(a, op, h)
@@ -93,7 +103,7 @@ func public[I, O any](method, path, id, summary string, h func(*API, context.Con
 
 func signedIn[I, O any](method, path, id, summary string, h func(*API, context.Context, access.Principal, *I) (*O, error)) route {
 	r := route{method: method, path: path, id: id}
-	r.register = func(a *API) {
+	r.register = func(a *API, r route) {
 		register(a, operation(r, summary), func(a *API, ctx context.Context, in *I) (*O, error) {
 			p := principal(ctx)
 			if p.User.ID == "" {
@@ -107,7 +117,7 @@ func signedIn[I, O any](method, path, id, summary string, h func(*API, context.C
 
 func inProject[I inAProject, O any](perm lh.Permission, method, path, id, summary string, h func(*API, context.Context, store.Scope, *I) (*O, error)) route {
 	r := route{method: method, path: path, id: id, permission: perm}
-	r.register = func(a *API) {
+	r.register = func(a *API, r route) {
 		op := operation(r, summary)
 		op.Description = "Needs the permission “" + string(perm) + "” in the project."
 		register(a, op, func(a *API, ctx context.Context, in *I) (*O, error) {
@@ -149,11 +159,8 @@ func operation(r route, summary string) huma.Operation {
 	case "DELETE":
 		op.DefaultStatus = http.StatusNoContent
 	}
-	switch r.id {
-	case "log-in", "revoke-device", "revoke-correction":
-		op.DefaultStatus = http.StatusOK
-	case "revoke-approval":
-		op.DefaultStatus = http.StatusNoContent
+	if r.status != 0 {
+		op.DefaultStatus = r.status
 	}
 	return op
 }

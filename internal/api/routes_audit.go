@@ -1,0 +1,4 @@
+package api
+
+// auditRoutes are the operations on the audit trail.
+var auditRoutes = []route{}

@@ -1,0 +1,4 @@
+package api
+
+// exportRoutes are the operations on exports.
+var exportRoutes = []route{}

@@ -1,0 +1,4 @@
+package api
+
+// serviceRoutes are the operations on service accounts, their keys, and integrations.
+var serviceRoutes = []route{}
