@@ -16,8 +16,11 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
 )
 
-// SessionLife is how long a log-in lasts.
-const SessionLife = 14 * 24 * time.Hour
+// How long a log-in lasts: of a person, and of a program that logs in as one.
+const (
+	SessionLife = 14 * 24 * time.Hour
+	ProgramLife = time.Hour
+)
 
 // tokenPrefix marks a session token, so that a secret scanner finds one that leaked.
 const tokenPrefix = "lhs_"
@@ -96,8 +99,27 @@ func (a *Access) SetPassword(ctx context.Context, email, password string) error 
 // caller's address, by whose [Network] tries are bounded. Unauthenticated says the same, after the same time, whether the
 // address or the password is wrong; Exhausted says that there were too many tries.
 func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Principal, string, error) {
+	u, err := a.proven(ctx, email, password, remote)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	return a.begin(ctx, u, SessionLife)
+}
+
+// LogInProgram is [Access.LogIn] for a program that has a person's e-mail and password and can answer nothing else. Its
+// session lasts an hour.
+func (a *Access) LogInProgram(ctx context.Context, email, password, remote string) (Principal, string, error) {
+	u, err := a.proven(ctx, email, password, remote)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	return a.begin(ctx, u, ProgramLife)
+}
+
+// proven checks e-mail and password, with its tries bounded.
+func (a *Access) proven(ctx context.Context, email, password, remote string) (lh.User, error) {
 	if len(email) > 254 || len(password) > MaxPassword {
-		return Principal{}, "", wrongLogIn()
+		return lh.User{}, wrongLogIn()
 	}
 	email = strings.ToLower(email)
 	from := remote // where it is no address of a network
@@ -106,7 +128,7 @@ func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Pri
 	}
 	if !a.tries.allow(a.now(), "ip "+from, 30, 2*time.Second) || !a.tries.allow(a.now(), "user "+from+" "+email, 8, 15*time.Second) {
 		a.log.WarnContext(ctx, "log-in tries bounded", "remote", remote)
-		return Principal{}, "", lh.Errorf(lh.Exhausted, "too many log-in tries from here; wait a minute")
+		return lh.User{}, lh.Errorf(lh.Exhausted, "too many log-in tries from here; wait a minute")
 	}
 	u, hash, err := a.db.UserByEmail(ctx, email)
 	known := err == nil
@@ -114,22 +136,27 @@ func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Pri
 		hash, err = a.nobody()
 	}
 	if err != nil {
-		return Principal{}, "", err
+		return lh.User{}, err
 	}
 	ok, err := a.hashers.matches(ctx, password, hash)
 	if err != nil {
-		return Principal{}, "", err
+		return lh.User{}, err
 	}
 	if !ok || !known {
 		a.log.WarnContext(ctx, "log-in refused", "remote", remote)
-		return Principal{}, "", wrongLogIn()
+		return lh.User{}, wrongLogIn()
 	}
 	a.tries.forget("user " + from + " " + email)
+	return u, nil
+}
+
+// begin starts a session of somebody proven; the token is told once and stored nowhere.
+func (a *Access) begin(ctx context.Context, u lh.User, life time.Duration) (Principal, string, error) {
 	var secret [32]byte
 	rand.Read(secret[:]) // never fails
 	token := tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 	now := a.now()
-	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(SessionLife))}
+	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(life))}
 	if err := a.db.CreateSession(ctx, s, tokenHash(token)); err != nil {
 		return Principal{}, "", err
 	}
