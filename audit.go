@@ -1,18 +1,23 @@
 package loggerhead
 
+import "net/netip"
+
 // ActorKind is what sort of principal did something.
 type ActorKind string
 
 const (
-	ActorUser   ActorKind = "user"
-	ActorDevice ActorKind = "device"
-	ActorHub    ActorKind = "hub"
+	ActorUser        ActorKind = "user"
+	ActorService     ActorKind = "service account"
+	ActorIntegration ActorKind = "integration"
+	ActorDevice      ActorKind = "device"
+	ActorHub         ActorKind = "hub"
 )
 
 // Actor is who did something, as the audit trail names them.
 type Actor struct {
 	Kind ActorKind
 	ID   string
+	From netip.Addr `json:"-"` // the address it was done from; the zero Addr is not known
 }
 
 // AuditEvent is one entry of a project's audit trail. Events of a project are numbered from 1 without a hole and

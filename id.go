@@ -21,6 +21,12 @@ type (
 	UserID string
 	// SessionID names a log-in of a user; it is not the secret token.
 	SessionID string
+	// ServiceID names a service account of a project.
+	ServiceID string
+	// KeyID names an API key of a service account; it is not the secret key.
+	KeyID string
+	// IntegrationID names an integration of a project.
+	IntegrationID string
 	// AuditID names an audit event.
 	AuditID string
 	// CorrectionID names a correction of a series.
@@ -48,6 +54,11 @@ func NewElementID() ElementID   { return ElementID(randomID("elm_")) }
 func NewUserID() UserID         { return UserID(randomID("usr_")) }
 func NewSessionID() SessionID   { return SessionID(randomID("ses_")) }
 func NewAuditID() AuditID       { return AuditID(randomID("aud_")) }
+
+// NewServiceID returns a fresh random id; so do its siblings.
+func NewServiceID() ServiceID         { return ServiceID(randomID("svc_")) }
+func NewKeyID() KeyID                 { return KeyID(randomID("key_")) }
+func NewIntegrationID() IntegrationID { return IntegrationID(randomID("int_")) }
 
 // NewCorrectionID returns a fresh random id; so does its sibling.
 func NewCorrectionID() CorrectionID { return CorrectionID(randomID("cor_")) }

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +14,10 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
 )
 
-var ctx = context.Background()
+var (
+	ctx  = context.Background()
+	home = netip.MustParseAddr("192.0.2.1")
+)
 
 // clock is a hand-set clock.
 type clock struct {
@@ -72,11 +76,11 @@ func TestLogInLifeOfASession(t *testing.T) {
 	if err != nil || p.User.ID != u.ID {
 		t.Fatalf("%+v %v", p, err)
 	}
-	if got, err := a.Authenticate(ctx, token); err != nil || got != p {
+	if got, err := a.Authenticate(ctx, token, home); err != nil || got.Kind != lh.ActorUser || got.User != p.User || got.Session != p.Session || got.Actor() != (lh.Actor{Kind: lh.ActorUser, ID: string(u.ID), From: home}) {
 		t.Errorf("%+v %v", got, err)
 	}
 	for _, bad := range []string{"", "lhs_", token + "x", token[:len(token)-1], strings.ToUpper(token), strings.Repeat("lhs_", 1000)} {
-		_, err := a.Authenticate(ctx, bad)
+		_, err := a.Authenticate(ctx, bad, home)
 		wantCode(t, "token "+bad[:min(len(bad), 10)], err, lh.Unauthenticated)
 	}
 	_, second, err := a.LogIn(ctx, "ana@test.example", good, "192.0.2.1")
@@ -86,13 +90,13 @@ func TestLogInLifeOfASession(t *testing.T) {
 	if err := a.LogOut(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.Authenticate(ctx, token)
+	_, err = a.Authenticate(ctx, token, home)
 	wantCode(t, "after log-out", err, lh.Unauthenticated)
-	if _, err := a.Authenticate(ctx, second); err != nil {
+	if _, err := a.Authenticate(ctx, second, home); err != nil {
 		t.Errorf("another session ended too: %v", err)
 	}
 	c.add(access.SessionLife)
-	_, err = a.Authenticate(ctx, second)
+	_, err = a.Authenticate(ctx, second, home)
 	wantCode(t, "expired", err, lh.Unauthenticated)
 	_, third, err := a.LogIn(ctx, "ana@test.example", good, "192.0.2.1")
 	if err != nil {
@@ -101,7 +105,7 @@ func TestLogInLifeOfASession(t *testing.T) {
 	if err := a.SetPassword(ctx, "ana@test.example", "another good one"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.Authenticate(ctx, third)
+	_, err = a.Authenticate(ctx, third, home)
 	wantCode(t, "after a new password", err, lh.Unauthenticated)
 	_, _, err = a.LogIn(ctx, "ana@test.example", good, "192.0.2.1")
 	wantCode(t, "the old password", err, lh.Unauthenticated)

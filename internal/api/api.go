@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ func New(c Config) *API {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	a := &API{Config: c, streams: streams{most: maxStreams, ofUser: maxUserStreams, by: map[lh.UserID]int{}}, stall: writeStall}
+	a := &API{Config: c, streams: streams{most: maxStreams, ofUser: maxUserStreams, by: map[string]int{}}, stall: writeStall}
 	a.closing, a.stop = context.WithCancel(context.Background())
 	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loggerhead_api_requests_total",
 		Help: "Requests to the REST API by operation and status class."}, []string{"operation", "status"})
@@ -151,7 +152,7 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		p, err := a.Access.Authenticate(r.Context(), tokenOf(r))
+		p, err := a.Access.Authenticate(r.Context(), tokenOf(r), remoteAddr(r))
 		if err != nil {
 			if lh.CodeOf(err) == lh.Unauthenticated {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="loggerhead"`)
@@ -175,6 +176,15 @@ func tokenOf(r *http.Request) string {
 		return c.Value
 	}
 	return ""
+}
+
+// remoteAddr returns the connection's other end; the zero Addr where it is no address.
+func remoteAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
 }
 
 // remoteHost returns the caller's address without its port.

@@ -9,7 +9,7 @@ import (
 
 // Who did something, in answers.
 type Who struct {
-	Kind lh.ActorKind `json:"kind" enum:"user,device,hub"`
+	Kind lh.ActorKind `json:"kind" enum:"user,service account,integration,device,hub"`
 	ID   string       `json:"id"`
 }
 

@@ -53,7 +53,7 @@ func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*hu
 		return nil, err
 	}
 	p := principal(ctx)
-	leave, err := a.streams.enter(p.User.ID)
+	leave, err := a.streams.enter(p.Actor().ID)
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +74,11 @@ type streams struct {
 	mu           sync.Mutex
 	most, ofUser int // at once
 	open         int
-	by           map[lh.UserID]int
+	by           map[string]int // principal
 }
 
 // enter takes a place, which leave gives back. Exhausted: there is none.
-func (s *streams) enter(u lh.UserID) (leave func(), err error) {
+func (s *streams) enter(u string) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open >= s.most {

@@ -70,6 +70,7 @@ var coreRoutes = []route{
 type route struct {
 	method, path, id string
 	public           bool
+	open             bool          // signedIn, and for service accounts too
 	permission       lh.Permission // "" where it concerns no project
 	status           int           // of success; 0 is what the method has: 201 for POST, 204 for DELETE, else 200
 	register         func(a *API, r route)
@@ -78,6 +79,12 @@ type route struct {
 // answers sets the status of success.
 func (r route) answers(status int) route {
 	r.status = status
+	return r
+}
+
+// programs opens a signedIn operation to service accounts; without it only people may.
+func (r route) programs() route {
+	r.open = true
 	return r
 }
 
@@ -106,8 +113,11 @@ func signedIn[I, O any](method, path, id, summary string, h func(*API, context.C
 	r.register = func(a *API, r route) {
 		register(a, operation(r, summary), func(a *API, ctx context.Context, in *I) (*O, error) {
 			p := principal(ctx)
-			if p.User.ID == "" {
+			switch {
+			case p.Kind == "":
 				return nil, lh.Errorf(lh.Unauthenticated, "log in first, or again")
+			case p.Kind != lh.ActorUser && !(r.open && p.Kind == lh.ActorService):
+				return nil, lh.Errorf(lh.Forbidden, "this is for people; a program may not do it, whatever its role")
 			}
 			return h(a, ctx, p, in)
 		})
@@ -134,7 +144,7 @@ func inProject[I inAProject, O any](perm lh.Permission, method, path, id, summar
 // scope returns the caller's scope in a project, if it has the permission.
 func (a *API) scope(ctx context.Context, project lh.ProjectID, perm lh.Permission) (store.Scope, error) {
 	p := principal(ctx)
-	if p.User.ID == "" {
+	if p.Kind == "" {
 		return store.Scope{}, lh.Errorf(lh.Unauthenticated, "log in first, or again")
 	}
 	sc, err := a.Access.Scope(ctx, p, project)

@@ -1042,7 +1042,7 @@ export interface components {
         Who: {
             id: string;
             /** @enum {string} */
-            kind: "user" | "device" | "hub";
+            kind: "user" | "service account" | "integration" | "device" | "hub";
         };
         Wind: {
             buckets: components["schemas"]["WindBucket"][];

@@ -1,0 +1,98 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+	"time"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// How long a log-in lasts: of a person, and of a program that logs in as one.
+const (
+	SessionLife = 14 * 24 * time.Hour
+	ProgramLife = time.Hour
+)
+
+// tokenPrefix marks a session token, so that a secret scanner finds one that leaked.
+const tokenPrefix = "lhs_"
+
+// LogIn checks e-mail and password and starts a session; the token is told once and stored nowhere. remote is the
+// caller's address, by whose [Network] tries are bounded. Unauthenticated says the same, after the same time, whether the
+// address or the password is wrong; Exhausted says that there were too many tries.
+func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Principal, string, error) {
+	u, err := a.proven(ctx, email, password, remote)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	return a.begin(ctx, u, SessionLife)
+}
+
+// LogInProgram is [Access.LogIn] for a program that has a person's e-mail and password and can answer nothing else. Its
+// session lasts an hour.
+func (a *Access) LogInProgram(ctx context.Context, email, password, remote string) (Principal, string, error) {
+	u, err := a.proven(ctx, email, password, remote)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	return a.begin(ctx, u, ProgramLife)
+}
+
+// proven checks e-mail and password, with its tries bounded.
+func (a *Access) proven(ctx context.Context, email, password, remote string) (lh.User, error) {
+	if len(email) > 254 || len(password) > MaxPassword {
+		return lh.User{}, wrongLogIn()
+	}
+	email = strings.ToLower(email)
+	from := remote // where it is no address of a network
+	if n := Network(remote); n.IsValid() {
+		from = n.String()
+	}
+	if !a.tries.allow(a.now(), "ip "+from, 30, 2*time.Second) || !a.tries.allow(a.now(), "user "+from+" "+email, 8, 15*time.Second) {
+		a.log.WarnContext(ctx, "log-in tries bounded", "remote", remote)
+		return lh.User{}, lh.Errorf(lh.Exhausted, "too many log-in tries from here; wait a minute")
+	}
+	u, hash, err := a.db.UserByEmail(ctx, email)
+	known := err == nil
+	if lh.CodeOf(err) == lh.NotFound {
+		hash, err = a.nobody()
+	}
+	if err != nil {
+		return lh.User{}, err
+	}
+	ok, err := a.hashers.matches(ctx, password, hash)
+	if err != nil {
+		return lh.User{}, err
+	}
+	if !ok || !known {
+		a.log.WarnContext(ctx, "log-in refused", "remote", remote)
+		return lh.User{}, wrongLogIn()
+	}
+	a.tries.forget("user " + from + " " + email)
+	return u, nil
+}
+
+// begin starts a session of somebody proven; the token is told once and stored nowhere.
+func (a *Access) begin(ctx context.Context, u lh.User, life time.Duration) (Principal, string, error) {
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails
+	token := tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	now := a.now()
+	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(life))}
+	if err := a.db.CreateSession(ctx, s, tokenHash(token)); err != nil {
+		return Principal{}, "", err
+	}
+	return Principal{Kind: lh.ActorUser, User: u, Session: s}, token, nil
+}
+
+func wrongLogIn() error {
+	return lh.Errorf(lh.Unauthenticated, "e-mail address or password is wrong")
+}
+
+func tokenHash(token string) []byte {
+	h := sha256.Sum256([]byte(token))
+	return h[:]
+}

@@ -1,0 +1,99 @@
+package access
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
+
+// Principal is a person or a program that has proven who it is. The zero Principal is nobody.
+type Principal struct {
+	Kind    lh.ActorKind      // ActorUser, ActorService or ActorIntegration
+	User    lh.User           // of ActorUser
+	Session lh.Session        // of ActorUser
+	Service lh.ServiceAccount // of ActorService
+	Remote  netip.Addr        // where it asks from: the connection's other end, never what a header says
+}
+
+// Actor returns the principal as the audit trail names it.
+func (p Principal) Actor() lh.Actor {
+	a := lh.Actor{Kind: p.Kind, From: p.Remote}
+	switch p.Kind {
+	case lh.ActorUser:
+		a.ID = string(p.User.ID)
+	case lh.ActorService:
+		a.ID = string(p.Service.ID)
+	}
+	return a
+}
+
+func gone() error { return lh.Errorf(lh.Unauthenticated, "log in first, or again") }
+
+// Authenticate returns whose token this is; its prefix says of which kind. remote is the connection's other end.
+// Unauthenticated: nobody's, or expired.
+func (a *Access) Authenticate(ctx context.Context, token string, remote netip.Addr) (Principal, error) {
+	remote = remote.Unmap()
+	switch {
+	case len(token) > 100:
+		return Principal{}, gone()
+	case strings.HasPrefix(token, tokenPrefix):
+		return a.session(ctx, token, remote)
+	}
+	return Principal{}, gone()
+}
+
+// session returns who a session's token belongs to.
+func (a *Access) session(ctx context.Context, token string, remote netip.Addr) (Principal, error) {
+	s, err := a.db.Session(ctx, tokenHash(token))
+	if lh.CodeOf(err) == lh.NotFound || err == nil && s.Expires <= lh.MillisOf(a.now()) {
+		return Principal{}, gone()
+	}
+	if err != nil {
+		return Principal{}, err
+	}
+	u, err := a.db.User(ctx, s.User)
+	if lh.CodeOf(err) == lh.NotFound {
+		return Principal{}, gone()
+	}
+	return Principal{Kind: lh.ActorUser, User: u, Session: s, Remote: remote}, err
+}
+
+// StillIn reports whether what a principal proved itself with still stands. Unauthenticated: it was ended.
+func (a *Access) StillIn(ctx context.Context, p Principal) error {
+	if p.Kind != lh.ActorUser {
+		return gone()
+	}
+	return a.db.SessionStands(ctx, p.Session.ID)
+}
+
+// Grant is what a principal is in a project.
+type Grant struct {
+	Member lh.Member
+	Scope  store.Scope
+}
+
+// Grants returns every grant of a person.
+func (a *Access) Grants(ctx context.Context, p Principal) ([]Grant, error) {
+	ms, err := a.db.Memberships(ctx, p.User.ID)
+	gs := make([]Grant, len(ms))
+	for i, m := range ms {
+		gs[i] = Grant{Member: m, Scope: scopeOf(m, p)}
+	}
+	return gs, err
+}
+
+// Scope returns what a principal may do in a project. NotFound: nothing, or there is no such project.
+func (a *Access) Scope(ctx context.Context, p Principal, project lh.ProjectID) (store.Scope, error) {
+	m, err := a.db.Membership(ctx, p.User.ID, project)
+	if err != nil {
+		return store.Scope{}, err
+	}
+	return scopeOf(m, p), nil
+}
+
+func scopeOf(m lh.Member, p Principal) store.Scope {
+	return store.NewScope(m.Project, m.Role, p.Actor(), m.Locations...)
+}
