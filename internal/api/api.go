@@ -32,10 +32,12 @@ type Config struct {
 	// Subscribe gives the feed of a project's new samples; see [ingest.Ingest.Subscribe].
 	Subscribe func(p lh.ProjectID, buffer int) (events <-chan ingest.Event, missed func() bool, cancel func())
 	Web       fs.FS // the built web app; nil serves the API alone
-	Version   string
-	Now       func() time.Time
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
+	// ConsibioHost is the host name that has the Consibio APIs at its root; "" is none.
+	ConsibioHost string
+	Version      string
+	Now          func() time.Time
+	Log          *slog.Logger
+	Metrics      prometheus.Registerer
 }
 
 // API is the handler of the people's listener.
@@ -104,7 +106,7 @@ func New(c Config) *API {
 	root := http.NewServeMux()
 	root.Handle("/api/", compress(apiHandler))
 	root.Handle("/", newWebApp(c.Web))
-	a.handler = secured(root)
+	a.handler = secured(a.consibioHandler(root, compress))
 	return a
 }
 

@@ -27,3 +27,20 @@ func Routes() []Route {
 	}
 	return out
 }
+
+// ConsibioRoutes lists every operation of the Consibio facades, by whole paths.
+func ConsibioRoutes() []Route {
+	var out []Route
+	for _, f := range []struct {
+		at     string
+		routes []consibioRoute
+	}{{consibioV2, consibioV2Routes()}, {consibioV1, consibioV1Routes()}} {
+		for _, r := range f.routes {
+			out = append(out, Route{r.method, f.at + r.path, r.id, r.public, r.permission})
+		}
+	}
+	return out
+}
+
+// UnitText is how a unit's code is written.
+func UnitText(code string) string { return unitText(code) }

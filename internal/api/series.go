@@ -208,6 +208,10 @@ func (a *API) stream(c huma.Context, sc store.Scope, write func(context.Context,
 // patient returns a writer for a long answer.
 func (a *API) patient(c huma.Context) *stallWriter {
 	_, w := humago.Unwrap(c)
+	return a.patientWriter(w)
+}
+
+func (a *API) patientWriter(w http.ResponseWriter) *stallWriter {
 	return &stallWriter{w: w, deadline: http.NewResponseController(w), stall: a.stall}
 }
 
