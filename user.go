@@ -17,6 +17,10 @@ type Session struct {
 	User    UserID
 	Created Millis
 	Expires Millis
+
+	Proof     Proof
+	Strong    bool   // a second factor was used, or what equals one
+	Confirmed Millis // when the person last proved it again, for what needs that; 0: never
 }
 
 // ValidEmail reports whether s is a bare mailbox address of at most 254 bytes with a dotted domain.

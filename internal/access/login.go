@@ -81,7 +81,7 @@ func (a *Access) begin(ctx context.Context, u lh.User, life time.Duration) (Prin
 	rand.Read(secret[:]) // never fails
 	token := tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 	now := a.now()
-	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(life))}
+	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(life)), Proof: lh.ProofPassword}
 	if err := a.db.CreateSession(ctx, s, tokenHash(token)); err != nil {
 		return Principal{}, "", err
 	}

@@ -15,8 +15,8 @@ func (db *DB) CreateSession(ctx context.Context, s lh.Session, tokenHash []byte)
 		if _, err := t.exec(ctx, `DELETE FROM session WHERE expires < $1`, t.now); err != nil {
 			return fmt.Errorf("clear sessions: %w", err)
 		}
-		_, err := t.exec(ctx, `INSERT INTO session (id, token_hash, user_id, created, expires) VALUES ($1, $2, $3, $4, $5)`,
-			s.ID, tokenHash, s.User, s.Created, s.Expires)
+		_, err := t.exec(ctx, `INSERT INTO session (id, token_hash, user_id, created, expires, proof, strong) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			s.ID, tokenHash, s.User, s.Created, s.Expires, s.Proof, flag(s.Strong))
 		if err != nil {
 			return fmt.Errorf("create session: %w", err)
 		}
@@ -28,8 +28,10 @@ func (db *DB) CreateSession(ctx context.Context, s lh.Session, tokenHash []byte)
 // caller's to check.
 func (db *DB) Session(ctx context.Context, tokenHash []byte) (lh.Session, error) {
 	var s lh.Session
-	err := db.row(ctx, db.read, `SELECT id, user_id, created, expires FROM session WHERE token_hash = $1`, tokenHash).
-		Scan(&s.ID, &s.User, &s.Created, &s.Expires)
+	var strong int
+	err := db.row(ctx, db.read, `SELECT id, user_id, created, expires, proof, strong, confirmed FROM session WHERE token_hash = $1`, tokenHash).
+		Scan(&s.ID, &s.User, &s.Created, &s.Expires, &s.Proof, &strong, &s.Confirmed)
+	s.Strong = strong != 0
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, lh.Errorf(lh.NotFound, "there is no such session")
 	}
