@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/cipher"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -48,6 +49,7 @@ type API struct {
 	requests *prometheus.CounterVec
 	streams  streams
 	stall    time.Duration   // writeStall, but for tests
+	cursors  cipher.AEAD     // seals cursors of lists
 	closing  context.Context // ends when live streams shall
 	stop     context.CancelFunc
 }
@@ -77,6 +79,12 @@ func New(c Config) *API {
 	}
 	a := &API{Config: c, streams: streams{most: maxStreams, ofUser: maxUserStreams, by: map[string]int{}}, stall: writeStall}
 	a.closing, a.stop = context.WithCancel(context.Background())
+	var err error
+	if c.DB != nil { // without one, only the description is asked for
+		if a.cursors, err = c.DB.Cursors(); err != nil {
+			panic(err) // a key derived of a constant
+		}
+	}
 	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loggerhead_api_requests_total",
 		Help: "Requests to the REST API by operation and status class."}, []string{"operation", "status"})
 	c.Metrics.MustRegister(a.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "loggerhead_api_live_streams",

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"slices"
+	"strconv"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -55,14 +57,27 @@ func correctionOf(c lh.Correction) Correction {
 	return out
 }
 
-// elementRange is a range of an element's series; without from and to, all of it.
-type elementRange struct {
+// ElementRange is a range of an element's series; without from and to, all of it.
+type ElementRange struct {
 	ElementPath
 	From lh.Millis `query:"from" minimum:"-62135596800000" maximum:"253402300800000" default:"-62135596800000" doc:"First instant, included"`
 	To   lh.Millis `query:"to" minimum:"-62135596800000" maximum:"253402300800000" default:"253402300800000" doc:"Last instant, excluded"`
 }
 
-func listCorrections(a *API, ctx context.Context, sc store.Scope, in *elementRange) (*list[Correction], error) {
+type listCorrectionsInput struct {
+	ElementRange
+	Page
+	Kind    lh.CorrectionKind `query:"kind" enum:"offset,factor,drift,delete,flag,fill"`
+	Revoked string            `query:"revoked" enum:"true,false"`
+}
+
+var correctionSheet = sheet[lh.Correction]{usual: "number", id: func(c lh.Correction) string { return string(c.ID) }, by: map[string]func(lh.Correction) sortKey{
+	"number":  func(c lh.Correction) sortKey { return byNumber(c.Number) },
+	"created": func(c lh.Correction) sortKey { return byNumber(c.Created) },
+	"from":    func(c lh.Correction) sortKey { return byNumber(c.From) },
+}}
+
+func listCorrections(a *API, ctx context.Context, sc store.Scope, in *listCorrectionsInput) (*list[Correction], error) {
 	if _, err := a.DB.Element(ctx, sc, in.Element); err != nil {
 		return nil, err
 	}
@@ -70,7 +85,14 @@ func listCorrections(a *API, ctx context.Context, sc store.Scope, in *elementRan
 	if err != nil {
 		return nil, err
 	}
-	return listEach(cs, correctionOf), nil
+	cs = slices.DeleteFunc(cs, func(c lh.Correction) bool {
+		return in.Kind != "" && c.Kind != in.Kind || in.Revoked != "" && strconv.FormatBool(c.Revoked != 0) != in.Revoked
+	})
+	p, err := paged(a, ctx, in.Page, &correctionSheet, cs)
+	if err != nil {
+		return nil, err
+	}
+	return pageEach(p, correctionOf), nil
 }
 
 type addCorrectionInput struct {
@@ -123,7 +145,18 @@ func approvalOf(p lh.Approval) Approval {
 	return Approval{p.ID, p.From, p.To, p.Comment, p.Created, whoOf(p.By), p.Revoked, whoOf(p.RevokedBy)}
 }
 
-func listApprovals(a *API, ctx context.Context, sc store.Scope, in *elementRange) (*list[Approval], error) {
+type listApprovalsInput struct {
+	ElementRange
+	Page
+	Revoked string `query:"revoked" enum:"true,false"`
+}
+
+var approvalSheet = sheet[lh.Approval]{usual: "created", id: func(p lh.Approval) string { return string(p.ID) }, by: map[string]func(lh.Approval) sortKey{
+	"created": func(p lh.Approval) sortKey { return byNumber(p.Created) },
+	"from":    func(p lh.Approval) sortKey { return byNumber(p.From) },
+}}
+
+func listApprovals(a *API, ctx context.Context, sc store.Scope, in *listApprovalsInput) (*list[Approval], error) {
 	if _, err := a.DB.Element(ctx, sc, in.Element); err != nil {
 		return nil, err
 	}
@@ -131,7 +164,14 @@ func listApprovals(a *API, ctx context.Context, sc store.Scope, in *elementRange
 	if err != nil {
 		return nil, err
 	}
-	return listEach(as, approvalOf), nil
+	as = slices.DeleteFunc(as, func(p lh.Approval) bool {
+		return in.Revoked != "" && strconv.FormatBool(p.Revoked != 0) != in.Revoked
+	})
+	p, err := paged(a, ctx, in.Page, &approvalSheet, as)
+	if err != nil {
+		return nil, err
+	}
+	return pageEach(p, approvalOf), nil
 }
 
 type approveInput struct {

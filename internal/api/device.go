@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"slices"
+	"strconv"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -69,7 +71,7 @@ func (a *API) devicesOf(ctx context.Context, sc store.Scope, ds []lh.Device) ([]
 	out := make([]Device, len(ds))
 	for i, d := range ds {
 		out[i] = Device{ID: d.ID, Name: d.Name, Serial: d.Serial, Hardware: d.Hardware, State: d.State, LocationID: d.Location,
-			Firmware: d.Firmware, MaxOffline: d.MaxOffline, Online: d.Online(now) && d.State == lh.DeviceEnrolled, LastSeen: d.LastSeen,
+			Firmware: d.Firmware, MaxOffline: d.MaxOffline, Online: online(d, now), LastSeen: d.LastSeen,
 			ClockOffset: d.ClockOffset, ClockSuspect: d.ClockSuspect, Created: d.Created, Elements: count[d.ID]}
 		if e, ok := battery[d.ID]; ok {
 			if l, ok := latest[e.ID]; ok {
@@ -88,17 +90,49 @@ func (a *API) deviceAnswer(ctx context.Context, sc store.Scope, d lh.Device) (*o
 	return &one[Device]{ds[0]}, nil
 }
 
-func listDevices(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*list[Device], error) {
+type listDevicesInput struct {
+	ProjectPath
+	Page
+	Search
+	LocationID lh.LocationID  `query:"location_id" maxLength:"40"`
+	State      lh.DeviceState `query:"state" enum:"claimed,enrolled,revoked"`
+	Serial     string         `query:"serial" maxLength:"64"`
+	Hardware   string         `query:"hardware" maxLength:"64"`
+	Firmware   string         `query:"firmware" maxLength:"64"`
+	Online     string         `query:"online" enum:"true,false"`
+}
+
+var deviceSheet = sheet[lh.Device]{usual: "created", id: func(d lh.Device) string { return string(d.ID) }, by: map[string]func(lh.Device) sortKey{
+	"created":   func(d lh.Device) sortKey { return byNumber(d.Created) },
+	"last_seen": func(d lh.Device) sortKey { return byNumber(d.LastSeen) },
+	"name":      func(d lh.Device) sortKey { return byText(d.Name) },
+	"serial":    func(d lh.Device) sortKey { return byText(d.Serial) },
+}}
+
+func listDevices(a *API, ctx context.Context, sc store.Scope, in *listDevicesInput) (*list[Device], error) {
 	ds, err := a.DB.Devices(ctx, sc)
 	if err != nil {
 		return nil, err
 	}
-	out, err := a.devicesOf(ctx, sc, ds)
+	now := lh.MillisOf(a.Now())
+	ds = slices.DeleteFunc(ds, func(d lh.Device) bool {
+		return !in.matches(d.Name, d.Serial) || in.LocationID != "" && d.Location != in.LocationID || in.State != "" && d.State != in.State ||
+			in.Serial != "" && d.Serial != in.Serial || in.Hardware != "" && d.Hardware != in.Hardware || in.Firmware != "" && d.Firmware != in.Firmware ||
+			in.Online != "" && strconv.FormatBool(online(d, now)) != in.Online
+	})
+	p, err := paged(a, ctx, in.Page, &deviceSheet, ds)
 	if err != nil {
 		return nil, err
 	}
-	return listOf(out), nil
+	out, err := a.devicesOf(ctx, sc, p.items)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(p, out), nil
 }
+
+// online reports whether a device counts as online; one that is barred or not enrolled never does.
+func online(d lh.Device, now lh.Millis) bool { return d.Online(now) && d.State == lh.DeviceEnrolled }
 
 type claimDeviceInput struct {
 	ProjectPath

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -29,6 +30,12 @@ func elementOf(e lh.Element) Element {
 
 type listElementsInput struct {
 	ProjectPath
+	Page
+	Search
+	Quantity   string        `query:"quantity" maxLength:"64"`
+	Unit       string        `query:"unit" maxLength:"32"`
+	Channel    string        `query:"channel" maxLength:"200"`
+	Meaning    lh.Meaning    `query:"meaning" enum:"instantaneous,preceding_mean,preceding_sum,preceding_min,preceding_max,succeeding_mean,counter"`
 	DeviceID   lh.DeviceID   `query:"device_id" maxLength:"40"`
 	LocationID lh.LocationID `query:"location_id" maxLength:"40"`
 }
@@ -38,14 +45,24 @@ func listElements(a *API, ctx context.Context, sc store.Scope, in *listElementsI
 	if err != nil {
 		return nil, err
 	}
-	var out []Element
-	for _, e := range es {
-		if (in.DeviceID == "" || e.Device == in.DeviceID) && (in.LocationID == "" || e.Location == in.LocationID) {
-			out = append(out, elementOf(e))
-		}
+	es = slices.DeleteFunc(es, func(e lh.Element) bool {
+		return !in.matches(e.Name, e.Channel) || in.DeviceID != "" && e.Device != in.DeviceID || in.LocationID != "" && e.Location != in.LocationID ||
+			in.Quantity != "" && e.Quantity != in.Quantity || in.Unit != "" && e.Unit != in.Unit || in.Channel != "" && e.Channel != in.Channel ||
+			in.Meaning != "" && e.Meaning != in.Meaning
+	})
+	p, err := paged(a, ctx, in.Page, &elementSheet, es)
+	if err != nil {
+		return nil, err
 	}
-	return listOf(out), nil
+	return pageEach(p, elementOf), nil
 }
+
+var elementSheet = sheet[lh.Element]{usual: "created", id: func(e lh.Element) string { return string(e.ID) }, by: map[string]func(lh.Element) sortKey{
+	"created":  func(e lh.Element) sortKey { return byNumber(e.Created) },
+	"name":     func(e lh.Element) sortKey { return byText(e.Name) },
+	"channel":  func(e lh.Element) sortKey { return byText(e.Channel) },
+	"quantity": func(e lh.Element) sortKey { return byText(e.Quantity) },
+}}
 
 type createElementInput struct {
 	ProjectPath

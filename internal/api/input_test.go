@@ -25,7 +25,7 @@ func TestHostileInput(t *testing.T) {
 			want               int
 		}{
 			// Unknown parameters, on every list.
-			{"GET", "?x=1", "", 400}, {"GET", "/devices?limit=3", "", 400}, {"GET", "/elements?device=x", "", 400}, {"GET", "/latest?Elements=x", "", 400},
+			{"GET", "?x=1", "", 400}, {"GET", "/devices?limit=0", "", 400}, {"GET", "/devices?limit=1001", "", 400}, {"GET", "/devices?sort=secret", "", 400}, {"GET", "/devices?cursor=x", "", 400}, {"GET", "/elements?device=x", "", 400}, {"GET", "/latest?Elements=x", "", 400},
 			{"GET", "/locations?a", "", 400}, {"GET", "/members?a=b", "", 400}, {"GET", series + "&from=0&to=1&point=3", "", 400}, {"GET", "/live?x=1", "", 400},
 			{"POST", "/locations?x=1", `{"name":"a"}`, 400}, {"GET", "/audit?after=-1", "", 400}, {"GET", "/audit?limit=1001", "", 400}, {"GET", "/audit?limit=x", "", 400},
 			{"GET", "/audit?after=99999", "", 404},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -28,12 +29,29 @@ func checkLocation(l lh.Location) error {
 	return checkZone(l.Zone)
 }
 
-func listLocations(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*list[Location], error) {
+type listLocationsInput struct {
+	ProjectPath
+	Page
+	Search
+	Zone string `query:"zone" maxLength:"64"`
+}
+
+var locationSheet = sheet[lh.Location]{usual: "created", id: func(l lh.Location) string { return string(l.ID) }, by: map[string]func(lh.Location) sortKey{
+	"created": func(l lh.Location) sortKey { return byNumber(l.Created) },
+	"name":    func(l lh.Location) sortKey { return byText(l.Name) },
+}}
+
+func listLocations(a *API, ctx context.Context, sc store.Scope, in *listLocationsInput) (*list[Location], error) {
 	ls, err := a.DB.Locations(ctx, sc)
 	if err != nil {
 		return nil, err
 	}
-	return listEach(ls, locationOf), nil
+	ls = slices.DeleteFunc(ls, func(l lh.Location) bool { return !in.matches(l.Name) || in.Zone != "" && l.Zone != in.Zone })
+	p, err := paged(a, ctx, in.Page, &locationSheet, ls)
+	if err != nil {
+		return nil, err
+	}
+	return pageEach(p, locationOf), nil
 }
 
 type createLocationInput struct {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 	_ "time/tzdata" // zones are known on machines without zone files
 
@@ -48,12 +49,27 @@ func (a *API) projectsOf(ctx context.Context, p access.Principal) ([]Project, er
 	return ps, nil
 }
 
-func listProjects(a *API, ctx context.Context, p access.Principal, _ *struct{}) (*list[Project], error) {
+type listProjectsInput struct {
+	Page
+	Search
+}
+
+var projectSheet = sheet[Project]{usual: "created", id: func(p Project) string { return string(p.ID) }, by: map[string]func(Project) sortKey{
+	"created": func(p Project) sortKey { return byNumber(p.Created) },
+	"name":    func(p Project) sortKey { return byText(p.Name) },
+}}
+
+func listProjects(a *API, ctx context.Context, p access.Principal, in *listProjectsInput) (*list[Project], error) {
 	ps, err := a.projectsOf(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return listOf(ps), nil
+	ps = slices.DeleteFunc(ps, func(p Project) bool { return !in.matches(p.Name) })
+	page, err := paged(a, ctx, in.Page, &projectSheet, ps)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(page, page.items), nil
 }
 
 type createProjectInput struct {
@@ -135,18 +151,42 @@ func (a *API) memberOf(ctx context.Context, m lh.Member) (Member, error) {
 	return Member{m.User, u.Email, u.Name, m.Role, m.Locations}, nil
 }
 
-func listMembers(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*list[Member], error) {
+type listMembersInput struct {
+	ProjectPath
+	Page
+	Search
+	Role lh.Role `query:"role" enum:"viewer,editor,administrator,owner"`
+}
+
+var memberSheet = sheet[Member]{usual: "email", id: func(m Member) string { return string(m.UserID) }, by: map[string]func(Member) sortKey{
+	"email": func(m Member) sortKey { return byText(m.Email) },
+	"name":  func(m Member) sortKey { return byText(m.Name) },
+	"role":  func(m Member) sortKey { return byText(m.Role) },
+}}
+
+func listMembers(a *API, ctx context.Context, sc store.Scope, in *listMembersInput) (*list[Member], error) {
 	ms, err := a.DB.Members(ctx, sc)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Member, len(ms))
-	for i, m := range ms {
-		if out[i], err = a.memberOf(ctx, m); err != nil {
+	var all []Member
+	for _, m := range ms {
+		if in.Role != "" && m.Role != in.Role {
+			continue
+		}
+		shown, err := a.memberOf(ctx, m)
+		if err != nil {
 			return nil, err
 		}
+		if in.matches(shown.Name, shown.Email) {
+			all = append(all, shown)
+		}
 	}
-	return listOf(out), nil
+	p, err := paged(a, ctx, in.Page, &memberSheet, all)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(p, p.items), nil
 }
 
 type setMemberInput struct {
@@ -202,18 +242,30 @@ type AuditEvent struct {
 
 type auditInput struct {
 	ProjectPath
-	After int64 `query:"after" minimum:"0" doc:"Number after which to begin"`
-	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	After  int64  `query:"after" minimum:"0" doc:"Number after which to begin"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor string `query:"cursor" maxLength:"2048" doc:"Where to go on: that of next in the page before"`
 }
 
 func listAudit(a *API, ctx context.Context, sc store.Scope, in *auditInput) (*list[AuditEvent], error) {
+	after := in.After
+	if _, err := a.openCursor(ctx, in.Cursor, &after); err != nil {
+		return nil, err
+	}
 	var es []AuditEvent
-	err := a.DB.Audit(ctx, sc, in.After, in.Limit, func(e lh.AuditEvent) error {
+	err := a.DB.Audit(ctx, sc, after, in.Limit+1, func(e lh.AuditEvent) error {
 		es = append(es, AuditEvent{e.Number, e.Time, e.Actor.Kind, e.Actor.ID, e.Action, e.Subject, e.Detail, e.Hash})
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return listOf(es), nil
+	next := ""
+	if len(es) > in.Limit {
+		es = es[:in.Limit]
+		if next, err = a.cursor(ctx, es[in.Limit-1].Number); err != nil {
+			return nil, err
+		}
+	}
+	return onwards(ctx, listOf(es), next), nil
 }

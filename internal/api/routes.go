@@ -24,38 +24,38 @@ var coreRoutes = []route{
 	signedIn("GET", "/api/v1/session", "get-session", "Who am I, and in which projects", getSession),
 	signedIn("DELETE", "/api/v1/session", "log-out", "Log out", logOut),
 
-	signedIn("GET", "/api/v1/projects", "list-projects", "List my projects", listProjects),
+	signedIn("GET", "/api/v1/projects", "list-projects", "List my projects", listProjects).sorted(projectSheet.fields()),
 	signedIn("POST", "/api/v1/projects", "create-project", "Make a project, as its owner", createProject),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}", "get-project", "Get a project", getProject),
 	inProject(lh.PermAdminister, "PATCH", "/api/v1/projects/{project}", "change-project", "Change a project", changeProject),
 	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}", "delete-project", "Destroy a project and everything in it, for good", deleteProject),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/members", "list-members", "List the members", listMembers),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/members", "list-members", "List the members", listMembers).sorted(memberSheet.fields()),
 	inProject(lh.PermAdminister, "PUT", "/api/v1/projects/{project}/members", "set-member", "Add a member, or change their role", setMember),
 	inProject(lh.PermAdminister, "DELETE", "/api/v1/projects/{project}/members/{user}", "remove-member", "Remove a member", removeMember),
 	inProject(lh.PermAdminister, "GET", "/api/v1/projects/{project}/audit", "list-audit-events", "List what was changed, by whom and when", listAudit),
 
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations", "list-locations", "List the locations", listLocations),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations", "list-locations", "List the locations", listLocations).sorted(locationSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/locations", "create-location", "Add a location", createLocation),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations/{location}", "get-location", "Get a location", getLocation),
 	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/locations/{location}", "change-location", "Change a location", changeLocation),
 	inProject(lh.PermConfigure, "DELETE", "/api/v1/projects/{project}/locations/{location}", "delete-location", "Delete a location without devices", deleteLocation),
 
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices", "list-devices", "List the devices", listDevices),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices", "list-devices", "List the devices", listDevices).sorted(deviceSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices", "claim-device", "Claim a device by the serial and code on its label", claimDevice),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices/{device}", "get-device", "Get a device", getDevice),
 	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/devices/{device}", "change-device", "Change a device", changeDevice),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices/{device}/revoke", "revoke-device", "Bar a device at once", revokeDevice).answers(http.StatusOK),
 
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements", "list-elements", "List the elements", listElements),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements", "list-elements", "List the elements", listElements).sorted(elementSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements", "create-element", "Add an element that no device feeds", createElement),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}", "get-element", "Get an element", getElement),
 	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/elements/{element}", "change-element", "Change an element", changeElement),
 
 	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}/elements/{element}/series", "delete-series", "Delete a range of a series, for good", deleteSeries),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/corrections", "list-corrections", "List the corrections of a series", listCorrections),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/corrections", "list-corrections", "List the corrections of a series", listCorrections).sorted(correctionSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections", "add-correction", "Correct a range of a series", addCorrection),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/corrections/{correction}/revoke", "revoke-correction", "Take a correction back", revokeCorrection).answers(http.StatusOK),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/approvals", "list-approvals", "List the approvals of a series", listApprovals),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/approvals", "list-approvals", "List the approvals of a series", listApprovals).sorted(approvalSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals", "approve-series", "Approve a range of a series, which locks it", approve),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals/{approval}/revoke", "revoke-approval", "Open an approved range again", revokeApproval).answers(http.StatusNoContent),
 
@@ -73,7 +73,14 @@ type route struct {
 	open             bool          // signedIn, and for service accounts too
 	permission       lh.Permission // "" where it concerns no project
 	status           int           // of success; 0 is what the method has: 201 for POST, 204 for DELETE, else 200
+	sorts            []string      // fields a list may be sorted by
 	register         func(a *API, r route)
+}
+
+// sorted tells callers what a list may be sorted by; see page.go.
+func (r route) sorted(fields []string) route {
+	r.sorts = fields
+	return r
 }
 
 // answers sets the status of success.
@@ -103,7 +110,7 @@ func public[I, O any](method, path, id, summary string, h func(*API, context.Con
 	r.register = func(a *API, r route) {
 		op := operation(r, summary)
 		op.Security = []map[string][]string{} // needs none
-		register(a, op, h)
+		register(a, r, op, h)
 	}
 	return r
 }
@@ -111,7 +118,7 @@ func public[I, O any](method, path, id, summary string, h func(*API, context.Con
 func signedIn[I, O any](method, path, id, summary string, h func(*API, context.Context, access.Principal, *I) (*O, error)) route {
 	r := route{method: method, path: path, id: id}
 	r.register = func(a *API, r route) {
-		register(a, operation(r, summary), func(a *API, ctx context.Context, in *I) (*O, error) {
+		register(a, r, operation(r, summary), func(a *API, ctx context.Context, in *I) (*O, error) {
 			p := principal(ctx)
 			switch {
 			case p.Kind == "":
@@ -130,7 +137,7 @@ func inProject[I inAProject, O any](perm lh.Permission, method, path, id, summar
 	r.register = func(a *API, r route) {
 		op := operation(r, summary)
 		op.Description = "Needs the permission “" + string(perm) + "” in the project."
-		register(a, op, func(a *API, ctx context.Context, in *I) (*O, error) {
+		register(a, r, op, func(a *API, ctx context.Context, in *I) (*O, error) {
 			sc, err := a.scope(ctx, (*in).projectID(), perm)
 			if err != nil {
 				return nil, err
@@ -184,7 +191,7 @@ func request(ctx context.Context) (*http.Request, http.ResponseWriter) {
 }
 
 // register adds an operation to huma, with our errors and metrics.
-func register[I, O any](a *API, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
+func register[I, O any](a *API, r route, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
 	op.Responses = a.streamed(op.OperationID)
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(c)
@@ -203,12 +210,31 @@ func register[I, O any](a *API, op huma.Operation, h func(*API, context.Context,
 		}
 		return out, nil
 	})
+	describe(a.huma.OpenAPI().Paths[op.Path], r)
 }
 
-// list is the answer of every list.
+// describe adds to a description what no input type says.
+func describe(item *huma.PathItem, r route) {
+	if r.sorts == nil || item.Get == nil {
+		return
+	}
+	for _, p := range item.Get.Parameters {
+		if p.Name == "sort" {
+			p.Schema.Enum = nil
+			for _, f := range r.sorts {
+				p.Schema.Enum = append(p.Schema.Enum, f, "-"+f)
+			}
+		}
+	}
+}
+
+// list is the answer of every list; see page.go.
 type list[T any] struct {
+	Link string `header:"Link" doc:"The next page, with rel=next; not there at the end"`
 	Body struct {
-		Items []T `json:"items" nullable:"false"`
+		Items []T    `json:"items" nullable:"false"`
+		Next  string `json:"next,omitempty" doc:"Path of the next page; not there at the end"`
+		Total *int   `json:"total,omitempty" doc:"How many there are in all, if asked for"`
 	}
 }
 
