@@ -80,7 +80,7 @@ func (a *Access) Grants(ctx context.Context, p Principal) ([]Grant, error) {
 	ms, err := a.db.Memberships(ctx, p.User.ID)
 	gs := make([]Grant, len(ms))
 	for i, m := range ms {
-		gs[i] = Grant{Member: m, Scope: scopeOf(m, p)}
+		gs[i] = Grant{Member: m.Member, Scope: scopeOf(m, p)}
 	}
 	return gs, err
 }
@@ -94,6 +94,6 @@ func (a *Access) Scope(ctx context.Context, p Principal, project lh.ProjectID) (
 	return scopeOf(m, p), nil
 }
 
-func scopeOf(m lh.Member, p Principal) store.Scope {
-	return store.NewScope(m.Project, m.Role, p.Actor(), m.Locations...)
+func scopeOf(m store.Membership, p Principal) store.Scope {
+	return store.NewScope(m.Project, m.Role, p.Actor(), m.Locations...).In(m.Standing)
 }

@@ -84,13 +84,13 @@ func TestLimitedMembers(t *testing.T) {
 	})
 }
 
-// TestLimitedStaysLimited: an administrator or owner of some locations cannot lift the limit, for themselves or for
-// anybody, nor read of other locations in the audit trail.
+// TestLimitedStaysLimited: a member of some locations cannot lift the limit, for themselves or for anybody, nor read of
+// other locations in the audit trail; and nobody who could is limited.
 func TestLimitedStaysLimited(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		t := r.t
 		here, there := r.site(r.owner, "Here", "1/level"), r.site(r.owner, "There", "1/level")
-		r.member("admin@a.example", lh.RoleAdministrator, here.location.ID)
+		r.member("admin@a.example", lh.RoleEditor, here.location.ID)
 		other := r.member("other@a.example", lh.RoleViewer, there.location.ID)
 		for what, a := range map[string]answer{
 			"lift the own limit":       r.as("admin@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "administrator"}),
@@ -101,18 +101,23 @@ func TestLimitedStaysLimited(t *testing.T) {
 			"rename the project":       r.as("admin@a.example", "PATCH", r.path(), map[string]any{"name": "Mine"}),
 		} {
 			if a.status != http.StatusForbidden && a.status != http.StatusNotFound {
-				t.Errorf("a limited administrator may %s: %d %s", what, a.status, a.body)
+				t.Errorf("a limited editor may %s: %d %s", what, a.status, a.body)
 			}
 		}
 		if got := items[any](t, r.as("admin@a.example", "GET", r.path("devices"), nil)); len(got) != 1 {
-			t.Errorf("the limited administrator now sees %d devices", len(got))
+			t.Errorf("the limited editor now sees %d devices", len(got))
 		}
 		// The member list names who is there, but not the places one may not see.
 		if a := r.as("admin@a.example", "GET", r.path("members"), nil); strings.Contains(string(a.body), string(there.location.ID)) {
 			t.Errorf("the member list tells of other locations: %s", a.body)
 		}
-		// An owner is one of the whole project: a limited one could lock everybody out of the rest for ever.
-		a := r.as("owner@a.example", "PUT", r.path("members"), map[string]any{"email": "owner@a.example", "role": "owner", "locations": []any{here.location.ID}})
+		// An owner is one of the whole project: a limited one could lock everybody out of the rest for ever. So is an
+		// administrator, who could lift the limit.
+		a := r.as("owner@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "administrator", "locations": []any{here.location.ID}})
+		if a.status != http.StatusBadRequest {
+			t.Errorf("a limited administrator: %d %s", a.status, a.body)
+		}
+		a = r.as("owner@a.example", "PUT", r.path("members"), map[string]any{"email": "owner@a.example", "role": "owner", "locations": []any{here.location.ID}})
 		if a.status != http.StatusBadRequest {
 			t.Errorf("a limited owner: %d %s", a.status, a.body)
 		}

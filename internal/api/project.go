@@ -108,17 +108,13 @@ type changeProjectInput struct {
 }
 
 func changeProject(a *API, ctx context.Context, sc store.Scope, in *changeProjectInput) (*one[Project], error) {
-	p, err := a.DB.Project(ctx, sc)
+	p, err := a.DB.ChangeProject(ctx, sc, func(p *lh.Project) error {
+		set(&p.Name, in.Body.Name)
+		set(&p.Zone, in.Body.Zone)
+		set(&p.Retention, in.Body.RetentionDays)
+		return checkZone(p.Zone)
+	})
 	if err != nil {
-		return nil, err
-	}
-	set(&p.Name, in.Body.Name)
-	set(&p.Zone, in.Body.Zone)
-	set(&p.Retention, in.Body.RetentionDays)
-	if err := checkZone(p.Zone); err != nil {
-		return nil, err
-	}
-	if err := a.DB.ChangeProject(ctx, sc, p); err != nil {
 		return nil, err
 	}
 	return &one[Project]{projectOf(p, sc.Role())}, nil

@@ -124,15 +124,10 @@ func TestRetention(t *testing.T) {
 		if err := e.FoldNow(ctx); err != nil {
 			t.Fatal(err)
 		}
-		p, err := db.Project(ctx, sc)
-		if err != nil {
+		if _, err := db.ChangeProject(ctx, sc, func(p *lh.Project) error { p.Retention = 4; return nil }); err != nil {
 			t.Fatal(err)
 		}
-		p.Retention = 4
-		if err := db.ChangeProject(ctx, sc, p); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := db.Project(ctx, sc); err != nil || got != p {
+		if got, err := db.Project(ctx, sc); err != nil || got.Retention != 4 {
 			t.Fatalf("project is %+v: %v", got, err)
 		}
 		if n, err := e.Retain(ctx); err != nil || n == 0 {
@@ -209,12 +204,7 @@ func TestDeletedRangesHaveNoFills(t *testing.T) {
 		if got := read(t, e, sc, el, to, now); len(got) != 8+2 {
 			t.Errorf("behind the deleted range are %d samples, want 10", len(got))
 		}
-		p, err := db.Project(ctx, sc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.Retention = 8
-		if err := db.ChangeProject(ctx, sc, p); err != nil {
+		if _, err := db.ChangeProject(ctx, sc, func(p *lh.Project) error { p.Retention = 8; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.FoldNow(ctx); err != nil {

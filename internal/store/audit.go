@@ -12,7 +12,8 @@ import (
 
 // audit writes one event in the caller's transaction: either the change and its event last, or neither. detail is
 // anything JSON can write and holds no secret. It takes the project's row, so that events of a project queue up and
-// are numbered without a hole.
+// are numbered without a hole. In a project that is frozen, nobody changes anything but what takes somebody or
+// something out of it: a Conflict.
 func (t *tx) audit(ctx context.Context, project lh.ProjectID, actor lh.Actor, action, subject string, detail any) error {
 	d, err := json.Marshal(detail)
 	if err != nil {
@@ -20,10 +21,16 @@ func (t *tx) audit(ctx context.Context, project lh.ProjectID, actor lh.Actor, ac
 	}
 	e := lh.AuditEvent{Project: project, Time: t.now, Actor: actor, Action: action, Subject: subject, Detail: string(d)}
 	var prev []byte
-	err = t.db.row(ctx, t, `UPDATE project SET audit_number = audit_number + 1 WHERE id = $1 RETURNING audit_number, audit_hash`,
-		project).Scan(&e.Number, &prev)
+	var st Standing
+	err = t.db.row(ctx, t, `UPDATE project SET audit_number = audit_number + 1 WHERE id = $1 RETURNING audit_number, audit_hash, archived, destroy`,
+		project).Scan(&e.Number, &prev, &st.Archived, &st.Destroy)
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", action, err)
+	}
+	if actor.Kind != lh.ActorDevice && actor.Kind != lh.ActorHub && changes[action] {
+		if err := st.Frozen(); err != nil {
+			return err
+		}
 	}
 	k, err := t.db.key(ctx, t, string(project))
 	if err != nil {
@@ -44,6 +51,15 @@ func (t *tx) audit(ctx context.Context, project lh.ProjectID, actor lh.Actor, ac
 		return fmt.Errorf("audit %s: %w", action, err)
 	}
 	return nil
+}
+
+// changes are the actions that a frozen project refuses to people and programs, also those that were under way when it
+// was frozen.
+var changes = map[string]bool{
+	"project.change": true, "project.transfer": true, "member.set": true, "invitation.create": true, "invitation.resend": true, "invitation.accept": true,
+	"location.create": true, "location.change": true, "location.delete": true, "device.claim": true, "device.change": true, "device.delete": true,
+	"element.create": true, "element.change": true, "element.delete": true, "series.delete": true,
+	"correction.add": true, "correction.revoke": true, "series.approve": true, "series.unapprove": true,
 }
 
 // auditHash chains an event to the one before it: SHA-256 over the previous hash and the event's JSON.

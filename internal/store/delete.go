@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
@@ -224,108 +222,5 @@ func (db *DB) DropBefore(ctx context.Context, sc Scope, day int32) (chunks int64
 			return err
 		}
 		return t.audit(ctx, sc.project, sc.actor, "project.retention", string(sc.project), map[string]any{"before": lh.DayStart(day), "chunks": chunks})
-	})
-}
-
-// DeleteProject destroys a project. When it returns nil, the project's key is gone for good and with it everything
-// that was sealed under it, in this database and in every copy that has not the key; what is left of its rows goes by
-// and by ([DB.Sweep]). The serials of its devices are free for a new claim code.
-func (db *DB) DeleteProject(ctx context.Context, sc Scope) error {
-	if err := sc.need(lh.PermDestroy); err != nil {
-		return err
-	}
-	err := db.update(ctx, func(t *tx) error {
-		// Overwritten before it is deleted, so that the bytes are not left in the page.
-		if _, err := t.exec(ctx, `UPDATE owner_key SET wrapped = $2 WHERE owner = $1`, sc.project, make([]byte, 256)); err != nil {
-			return err
-		}
-		for _, statement := range []string{
-			`DELETE FROM owner_key WHERE owner = $1`,
-			`DELETE FROM device_certificate WHERE project_id = $1`,
-			`DELETE FROM device_log WHERE project_id = $1`,
-			`DELETE FROM latest WHERE project_id = $1`,
-			`UPDATE inventory SET project_id = '', device_id = '' WHERE project_id = $1`,
-		} {
-			if _, err := t.exec(ctx, statement, sc.project); err != nil {
-				return err
-			}
-		}
-		n, err := t.exec(ctx, `DELETE FROM project WHERE id = $1`, sc.project) // members, locations, devices, elements go with it
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return lh.Errorf(lh.NotFound, "there is no such project, or it is not yours to see")
-		}
-		_, err = t.exec(ctx, `INSERT INTO deleted_project (id, deleted) VALUES ($1, $2)`, sc.project, t.now)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("delete project %s: %w", sc.project, err)
-	}
-	db.keysMu.Lock()
-	delete(db.keys, string(sc.project))
-	db.keysMu.Unlock()
-	if !db.sqlite {
-		return nil
-	}
-	// The key's page is still in the write-ahead log until that is copied into the file and begun anew.
-	if _, err := db.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
-		db.log.Warn("the write-ahead log could not be cut after a project was deleted", "err", err)
-	}
-	return nil
-}
-
-// Sweep removes what deleted projects have left, in small transactions. It is the hub's own; what it does not finish,
-// the next call does.
-func (db *DB) Sweep(ctx context.Context) error {
-	var ids []lh.ProjectID
-	err := db.each(ctx, db.read, `SELECT id FROM deleted_project ORDER BY id`, nil, func(scan func(...any) error) error {
-		var id lh.ProjectID
-		err := scan(&id)
-		ids = append(ids, id)
-		return err
-	})
-	var errs []error
-	for _, id := range ids {
-		errs = append(errs, db.sweep(ctx, id))
-	}
-	return errors.Join(append(errs, err)...)
-}
-
-func (db *DB) sweep(ctx context.Context, p lh.ProjectID) error {
-	for _, table := range []struct{ name, key string }{{"chunk", "element_id"}, {"revision", "element_id"}, {"journal", "device_id"}, {"arrival", "device_id"}} {
-		for {
-			var keys []string
-			query := `SELECT ` + table.key + ` FROM ` + table.name + ` WHERE project_id = $1 ORDER BY ` + table.key + ` LIMIT 1000`
-			err := db.each(ctx, db.read, query, []any{p}, func(scan func(...any) error) error {
-				var k string
-				err := scan(&k)
-				keys = append(keys, k)
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("sweep %s: %w", table.name, err)
-			}
-			if len(keys) == 0 {
-				break
-			}
-			for _, k := range slices.Compact(keys) {
-				err := db.update(ctx, func(t *tx) error {
-					_, err := t.exec(ctx, `DELETE FROM `+table.name+` WHERE project_id = $1 AND `+table.key+` = $2`, p, k)
-					return err
-				})
-				if err != nil {
-					return fmt.Errorf("sweep %s: %w", table.name, err)
-				}
-			}
-		}
-	}
-	return db.update(ctx, func(t *tx) error {
-		if _, err := t.exec(ctx, `DELETE FROM audit WHERE project_id = $1`, p); err != nil {
-			return err
-		}
-		_, err := t.exec(ctx, `DELETE FROM deleted_project WHERE id = $1`, p)
-		return err
 	})
 }

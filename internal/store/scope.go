@@ -12,6 +12,33 @@ type Scope struct {
 	role      lh.Role
 	actor     lh.Actor
 	locations map[lh.LocationID]bool // nil is the whole project
+	standing  Standing
+}
+
+// Standing is how a project stands: in use, archived, or about to be destroyed.
+type Standing struct {
+	Archived lh.Millis // since when; 0 is not
+	Destroy  lh.Millis // when; 0 is never
+}
+
+// Frozen returns nil where a project may be changed, and a Conflict that says why not where it may not.
+func (s Standing) Frozen() error {
+	switch {
+	case s.Destroy != 0:
+		return lh.Errorf(lh.Conflict, "the project is going to be destroyed at %s; an owner can call that off, until then nothing in it changes", s.Destroy.Time().UTC().Format("2006-01-02 15:04 MST"))
+	case s.Archived != 0:
+		return lh.Errorf(lh.Conflict, "the project is archived; an administrator can take it out of the archive, until then nothing in it changes")
+	}
+	return nil
+}
+
+// Standing returns how the project stood when the scope was made.
+func (s Scope) Standing() Standing { return s.standing }
+
+// In returns the scope for a project that stands so.
+func (s Scope) In(st Standing) Scope {
+	s.standing = st
+	return s
 }
 
 // NewScope builds a scope. A project or role that is empty gives the zero Scope. locations limits it; none is the

@@ -117,7 +117,8 @@ func TestRolesAndLocations(t *testing.T) {
 		}
 		_, err = db.CreateLocation(ctx, as(lh.RoleViewer), lh.Location{Name: "no"})
 		wantCode(t, "viewer's location", err, lh.Forbidden)
-		wantCode(t, "editor's project", db.ChangeProject(ctx, as(lh.RoleEditor), lh.Project{Name: "no"}), lh.Forbidden)
+		_, err = db.ChangeProject(ctx, as(lh.RoleEditor), func(p *lh.Project) error { p.Name = "no"; return nil })
+		wantCode(t, "editor's project", err, lh.Forbidden)
 		dev, own, els := storetest.DeviceScope(t, db, owner, "1/level", "1/temp")
 		limited := as(lh.RoleEditor, here.ID)
 		if ds, err := db.Devices(ctx, limited); err != nil || len(ds) != 0 {
