@@ -33,6 +33,8 @@ type (
 	CorrectionID string
 	// ApprovalID names an approval of a series.
 	ApprovalID string
+	// MailID names a mail that waits to be sent.
+	MailID string
 )
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -63,6 +65,7 @@ func NewIntegrationID() IntegrationID { return IntegrationID(randomID("int_")) }
 // NewCorrectionID returns a fresh random id; so does its sibling.
 func NewCorrectionID() CorrectionID { return CorrectionID(randomID("cor_")) }
 func NewApprovalID() ApprovalID     { return ApprovalID(randomID("apr_")) }
+func NewMailID() MailID             { return MailID(randomID("eml_")) }
 
 // Valid reports whether the id has the form of its kind. It says nothing of existence.
 func (id ProjectID) Valid() bool  { return validID(string(id), "prj_") }
@@ -70,6 +73,10 @@ func (id LocationID) Valid() bool { return validID(string(id), "loc_") }
 func (id DeviceID) Valid() bool   { return validID(string(id), "dev_") }
 func (id ElementID) Valid() bool  { return validID(string(id), "elm_") }
 func (id UserID) Valid() bool     { return validID(string(id), "usr_") }
+
+// Valid is as its siblings'.
+func (id ServiceID) Valid() bool     { return validID(string(id), "svc_") }
+func (id IntegrationID) Valid() bool { return validID(string(id), "int_") }
 
 func validID(s, prefix string) bool {
 	rest, ok := strings.CutPrefix(s, prefix)

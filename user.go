@@ -1,6 +1,9 @@
 package loggerhead
 
-import "net/mail"
+import (
+	"net/mail"
+	"net/netip"
+)
 
 // User is a person.
 type User struct {
@@ -9,6 +12,8 @@ type User struct {
 	Name     string
 	Operator bool // manages the installation; sees inside a project only with a grant
 	Created  Millis
+	Verified Millis // when the address was proven to be theirs; 0: never
+	Disabled Millis // when an operator barred the account; 0: it is not
 }
 
 // Session is a log-in of a user on one browser or program.
@@ -21,6 +26,10 @@ type Session struct {
 	Proof     Proof
 	Strong    bool   // a second factor was used, or what equals one
 	Confirmed Millis // when the person last proved it again, for what needs that; 0: never
+
+	Used   Millis     // last, to within minutes; 0: not yet
+	Remote netip.Addr // where from, then
+	Agent  string     // with which program, then, as it calls itself
 }
 
 // ValidEmail reports whether s is a bare mailbox address of at most 254 bytes with a dotted domain.

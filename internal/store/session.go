@@ -5,9 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
+
+type sessionBody struct {
+	Remote netip.Addr `json:"remote"`
+	Agent  string     `json:"agent"`
+}
 
 // CreateSession stores a log-in by the hash of its token; the token itself is nowhere. It clears away old ones.
 func (db *DB) CreateSession(ctx context.Context, s lh.Session, tokenHash []byte) error {
@@ -29,8 +35,8 @@ func (db *DB) CreateSession(ctx context.Context, s lh.Session, tokenHash []byte)
 func (db *DB) Session(ctx context.Context, tokenHash []byte) (lh.Session, error) {
 	var s lh.Session
 	var strong int
-	err := db.row(ctx, db.read, `SELECT id, user_id, created, expires, proof, strong, confirmed FROM session WHERE token_hash = $1`, tokenHash).
-		Scan(&s.ID, &s.User, &s.Created, &s.Expires, &s.Proof, &strong, &s.Confirmed)
+	err := db.row(ctx, db.read, `SELECT id, user_id, created, expires, used, proof, strong, confirmed FROM session WHERE token_hash = $1`, tokenHash).
+		Scan(&s.ID, &s.User, &s.Created, &s.Expires, &s.Used, &s.Proof, &strong, &s.Confirmed)
 	s.Strong = strong != 0
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, lh.Errorf(lh.NotFound, "there is no such session")

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
@@ -16,34 +15,46 @@ type userBody struct {
 	Password string `json:"password"` // argon2id hash in PHC form
 }
 
-// CreateUser makes a user with a password hash. It gives the user its id. Conflict: the address has an account.
+// CreateUser makes a user with a password hash, as an operator does at the hub's console. It gives the user its id.
+// Conflict: the address has an account.
 func (db *DB) CreateUser(ctx context.Context, u lh.User, passwordHash string) (lh.User, error) {
 	u.ID = lh.NewUserID()
-	k, err := db.key(ctx, db.read, installation)
+	err := db.update(ctx, func(t *tx) error {
+		u.Created = t.now
+		if err := t.insertUser(ctx, u, passwordHash); err != nil {
+			return err
+		}
+		return t.auditAccount(ctx, Console, "account.create", u.ID, map[string]any{"operator": u.Operator})
+	})
+	return u, err
+}
+
+// Console is whoever runs the hub's commands: somebody with its master key.
+var Console = lh.Actor{Kind: lh.ActorHub, ID: "console"}
+
+// insertUser makes an account in the caller's transaction. Conflict: the address has one.
+func (t *tx) insertUser(ctx context.Context, u lh.User, passwordHash string) error {
+	index, err := t.db.emailIndex(u.Email)
 	if err != nil {
-		return u, err
+		return err
 	}
-	index, err := db.master.BlindIndex("users.email", strings.ToLower(u.Email))
+	k, err := t.db.key(ctx, t, installation)
 	if err != nil {
-		return u, err
+		return err
 	}
 	body, err := sealJSON(k, userBody{u.Email, u.Name, passwordHash}, place("user", u.ID))
 	if err != nil {
-		return u, err
-	}
-	err = db.update(ctx, func(t *tx) error {
-		u.Created = t.now
-		_, err := t.exec(ctx, `INSERT INTO users (id, email_index, operator, created, body) VALUES ($1, $2, $3, $4, $5)`,
-			u.ID, index, flag(u.Operator), t.now, body)
 		return err
-	})
-	if unique(err) {
-		return u, lh.Errorf(lh.Conflict, "there is an account with the address %s already", u.Email)
 	}
+	n, err := t.exec(ctx, `INSERT INTO users (id, email_index, operator, created, verified, body) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (email_index) DO NOTHING`, u.ID, index, flag(u.Operator), u.Created, u.Verified, body)
 	if err != nil {
-		return u, fmt.Errorf("create user: %w", err)
+		return fmt.Errorf("create user: %w", err)
 	}
-	return u, nil
+	if n == 0 {
+		return lh.Errorf(lh.Conflict, "there is an account with the address %s already", u.Email)
+	}
+	return nil
 }
 
 func flag(b bool) int {
@@ -55,7 +66,7 @@ func flag(b bool) int {
 
 // UserByEmail returns a user and the hash of their password. NotFound when there is none.
 func (db *DB) UserByEmail(ctx context.Context, email string) (lh.User, string, error) {
-	index, err := db.master.BlindIndex("users.email", strings.ToLower(email))
+	index, err := db.emailIndex(email)
 	if err != nil {
 		return lh.User{}, "", err
 	}
@@ -72,7 +83,8 @@ func (db *DB) user(ctx context.Context, where string, arg any) (lh.User, string,
 	var u lh.User
 	var operator int
 	var sealed []byte
-	err := db.row(ctx, db.read, `SELECT id, operator, created, body FROM users WHERE `+where, arg).Scan(&u.ID, &operator, &u.Created, &sealed)
+	err := db.row(ctx, db.read, `SELECT id, operator, created, verified, disabled, body FROM users WHERE `+where, arg).
+		Scan(&u.ID, &operator, &u.Created, &u.Verified, &u.Disabled, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, "", lh.Errorf(lh.NotFound, "there is no such user")
 	}
@@ -114,25 +126,31 @@ func (db *DB) Users(ctx context.Context) ([]lh.User, error) {
 	return users, nil
 }
 
-// SetPassword replaces a user's password hash and ends all of their sessions.
-func (db *DB) SetPassword(ctx context.Context, id lh.UserID, passwordHash string) error {
-	u, err := db.User(ctx, id)
-	if err != nil {
-		return err
+// changeUser changes what is sealed of an account, in the caller's transaction. It takes the row first, so that of two
+// changes neither undoes the other.
+func (t *tx) changeUser(ctx context.Context, id lh.UserID, change func(*userBody)) (before userBody, err error) {
+	var sealed []byte
+	err = t.db.row(ctx, t, `UPDATE users SET operator = operator WHERE id = $1 RETURNING body`, id).Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return before, lh.Errorf(lh.NotFound, "there is no such user")
 	}
-	k, err := db.key(ctx, db.read, installation)
 	if err != nil {
-		return err
+		return before, fmt.Errorf("read user: %w", err)
 	}
-	body, err := sealJSON(k, userBody{u.Email, u.Name, passwordHash}, place("user", id))
+	k, err := t.db.key(ctx, t, installation)
 	if err != nil {
-		return err
+		return before, err
 	}
-	return db.update(ctx, func(t *tx) error {
-		if _, err := t.exec(ctx, `UPDATE users SET body = $2 WHERE id = $1`, id, body); err != nil {
-			return fmt.Errorf("set password: %w", err)
-		}
-		_, err := t.exec(ctx, `DELETE FROM session WHERE user_id = $1`, id)
-		return err
-	})
+	if err := openJSON(k, sealed, place("user", id), &before); err != nil {
+		return before, err
+	}
+	b := before
+	change(&b)
+	if sealed, err = sealJSON(k, b, place("user", id)); err != nil {
+		return before, err
+	}
+	if _, err := t.exec(ctx, `UPDATE users SET body = $2 WHERE id = $1`, id, sealed); err != nil {
+		return before, fmt.Errorf("change user: %w", err)
+	}
+	return before, nil
 }
