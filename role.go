@@ -23,6 +23,16 @@ func (r Role) Valid() bool {
 	return false
 }
 
+// Within reports whether whoever has the role o may do all that r may.
+func (r Role) Within(o Role) bool {
+	for p := range granted[r] {
+		if !o.Allows(p) {
+			return false
+		}
+	}
+	return len(granted[r]) > 0
+}
+
 // Permission is one thing that may be done in a project.
 type Permission string
 

@@ -21,13 +21,10 @@ type write struct {
 // unfolded returns an element's writes in [from, to) that are still in the journal, by day, in the order they were
 // taken in. Its memory is bounded by the device's unfolded rows.
 func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) (map[int32][]write, error) {
-	if el.Device == "" {
-		return nil, nil
-	}
 	days := map[int32][]write{}
 	var u Upload
 	var batch wire.Batch
-	err := e.db.Journal(ctx, sc, el.Device, func(row store.JournalRow) error {
+	err := e.db.Journal(ctx, sc, el.Source(), func(row store.JournalRow) error {
 		err := row.Err
 		if err == nil {
 			err = decodeJournal(&u, &batch, row.Body)

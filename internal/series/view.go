@@ -231,7 +231,7 @@ func (r *reader) arrivals(ctx context.Context, samples []lh.Sample) (arrivals, e
 		least, greatest = min(least, s.Rank), max(greatest, s.Rank)
 	}
 	var as []arrival
-	err := r.e.db.Arrivals(ctx, r.sc, r.el.Device, least, greatest, func(a store.ArrivalDay) error {
+	err := r.e.db.Arrivals(ctx, r.sc, r.el.Source(), least, greatest, func(a store.ArrivalDay) error {
 		var err error
 		as, err = r.e.codec.decodeArrivals(as, a.Day, a.Body)
 		return err

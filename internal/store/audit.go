@@ -59,6 +59,7 @@ var changes = map[string]bool{
 	"project.change": true, "project.transfer": true, "member.set": true, "invitation.create": true, "invitation.resend": true, "invitation.accept": true,
 	"location.create": true, "location.change": true, "location.delete": true, "device.claim": true, "device.change": true, "device.delete": true,
 	"element.create": true, "element.change": true, "element.delete": true, "series.delete": true,
+	"service_account.create": true, "service_account.change": true, "integration.create": true, "integration.change": true, "key.create": true,
 	"correction.add": true, "correction.revoke": true, "series.approve": true, "series.unapprove": true,
 }
 

@@ -90,8 +90,11 @@ func (db *DB) device(ctx context.Context, on queryer, sc Scope, id lh.DeviceID) 
 	return d, nil
 }
 
-// ownDevice reports whether the scope is the device's own.
+// ownDevice reports whether the scope is the device's own. [lh.Sent] is every integration's.
 func (s Scope) ownDevice(id lh.DeviceID) bool {
+	if id == lh.Sent {
+		return s.Allows(lh.PermAppend) && s.actor.Kind == lh.ActorIntegration
+	}
 	return s.Allows(lh.PermAppend) && s.actor.Kind == lh.ActorDevice && s.actor.ID == string(id)
 }
 
