@@ -3,8 +3,11 @@ package access
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-webauthn/webauthn/webauthn"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -15,6 +18,12 @@ type Options struct {
 	DB  *store.DB
 	Now func() time.Time // nil is time.Now
 	Log *slog.Logger
+
+	// URL is where people reach the hub: https, a host, a port where it is not 443. Passkeys are bound to it, and
+	// providers send people back to it. "" does without either.
+	URL           string
+	Providers     []Provider
+	RequireFactor string // who must have a second factor: [RequireNobody], [RequireOperators] or [RequireAll]
 }
 
 // Access is safe for concurrent use.
@@ -25,11 +34,20 @@ type Access struct {
 	hashers hashers
 	nobody  func() (string, error) // a hash to compare with where there is no user
 	tries   tries
+
+	url       string
+	keys      *webauthn.WebAuthn // nil: passkeys cannot be had here
+	providers []*provider
+	require   string
 }
 
 // New returns an Access.
 func New(o Options) *Access {
-	a := &Access{db: o.DB, now: o.Now, log: o.Log, hashers: newHashers(), tries: tries{by: map[string]*try{}}}
+	a := &Access{db: o.DB, now: o.Now, log: o.Log, hashers: newHashers(), tries: tries{by: map[string]*try{}},
+		url: strings.TrimSuffix(o.URL, "/"), keys: newKeys(o.URL), require: o.RequireFactor}
+	for _, p := range o.Providers {
+		a.providers = append(a.providers, newProvider(p))
+	}
 	if a.now == nil {
 		a.now = time.Now
 	}

@@ -2,9 +2,7 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"strings"
 	"time"
 
@@ -22,23 +20,31 @@ const tokenPrefix = "lhs_"
 
 // LogIn checks e-mail and password and starts a session; the token is told once and stored nowhere. remote is the
 // caller's address, by whose [Network] tries are bounded. Unauthenticated says the same, after the same time, whether the
-// address or the password is wrong; Exhausted says that there were too many tries.
+// address or the password is wrong; Exhausted says that there were too many tries. Where the account has a second factor,
+// the error is a [*FactorNeeded].
 func (a *Access) LogIn(ctx context.Context, email, password, remote string) (Principal, string, error) {
 	u, err := a.proven(ctx, email, password, remote)
 	if err != nil {
 		return Principal{}, "", err
 	}
-	return a.begin(ctx, u, SessionLife)
+	return a.admit(ctx, u, lh.ProofPassword, false, SessionLife)
 }
 
-// LogInProgram is [Access.LogIn] for a program that has a person's e-mail and password and can answer nothing else. Its
-// session lasts an hour.
+// LogInProgram is [Access.LogIn] for a program that has a person's e-mail and password and can answer nothing else, so
+// that an account with a second factor cannot be used by one. Its session lasts an hour.
 func (a *Access) LogInProgram(ctx context.Context, email, password, remote string) (Principal, string, error) {
 	u, err := a.proven(ctx, email, password, remote)
 	if err != nil {
 		return Principal{}, "", err
 	}
-	return a.begin(ctx, u, ProgramLife)
+	f, err := a.db.Factors(ctx, u.ID)
+	if err != nil {
+		return Principal{}, "", err
+	}
+	if f.Second() {
+		return Principal{}, "", lh.Errorf(lh.Unauthenticated, "this account has a second factor, which this way to log in cannot ask for; use a service account")
+	}
+	return a.begin(ctx, u, ProgramLife, lh.ProofPassword, false)
 }
 
 // proven checks e-mail and password, with its tries bounded.
@@ -56,8 +62,8 @@ func (a *Access) proven(ctx context.Context, email, password, remote string) (lh
 		return lh.User{}, lh.Errorf(lh.Exhausted, "too many log-in tries from here; wait a minute")
 	}
 	u, hash, err := a.db.UserByEmail(ctx, email)
-	known := err == nil
-	if lh.CodeOf(err) == lh.NotFound {
+	known := err == nil && hash != "" // who logs in by a provider alone has no password
+	if lh.CodeOf(err) == lh.NotFound || err == nil && hash == "" {
 		hash, err = a.nobody()
 	}
 	if err != nil {
@@ -75,13 +81,15 @@ func (a *Access) proven(ctx context.Context, email, password, remote string) (lh
 	return u, nil
 }
 
-// begin starts a session of somebody proven; the token is told once and stored nowhere.
-func (a *Access) begin(ctx context.Context, u lh.User, life time.Duration) (Principal, string, error) {
-	var secret [32]byte
-	rand.Read(secret[:]) // never fails
-	token := tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+// begin starts a session of somebody proven; the token is told once and stored nowhere. strong: with a second factor, or
+// what equals one.
+func (a *Access) begin(ctx context.Context, u lh.User, life time.Duration, proof lh.Proof, strong bool) (Principal, string, error) {
+	if u.Disabled != 0 {
+		return Principal{}, "", lh.Errorf(lh.Forbidden, "this account is barred; ask this installation's operator")
+	}
+	token := tokenPrefix + secretOf(32)
 	now := a.now()
-	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(life)), Proof: lh.ProofPassword}
+	s := lh.Session{ID: lh.NewSessionID(), User: u.ID, Created: lh.MillisOf(now), Expires: lh.MillisOf(now.Add(life)), Proof: proof, Strong: strong}
 	if err := a.db.CreateSession(ctx, s, tokenHash(token)); err != nil {
 		return Principal{}, "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 )
 
 // TOTP is what codes of an authenticator app are made and checked with.
@@ -99,8 +100,9 @@ func (db *DB) UseTOTP(ctx context.Context, user lh.UserID, step int64) (fresh bo
 }
 
 // ActivateTOTP begins to ask for codes, after a first one was right. The session that did it counts as proven with a
-// second factor. codes are the hashes of new recovery codes; nil keeps those there are.
-func (db *DB) ActivateTOTP(ctx context.Context, by lh.Actor, s lh.Session, codes [][]byte) error {
+// second factor. codes are the hashes of new recovery codes; nil keeps those there are. told are the mails of which the
+// person hears of it, here and below; they are sent if and only if it happened.
+func (db *DB) ActivateTOTP(ctx context.Context, by lh.Actor, s lh.Session, codes [][]byte, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE totp SET active = 1, created = $2 WHERE user_id = $1 AND active = 0`, s.User, t.now)
 		if err != nil {
@@ -115,12 +117,15 @@ func (db *DB) ActivateTOTP(ctx context.Context, by lh.Actor, s lh.Session, codes
 		if err := t.setCodes(ctx, s.User, codes); err != nil {
 			return err
 		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
+		}
 		return t.auditAccount(ctx, by, "factor.totp.add", s.User, nil)
 	})
 }
 
 // RemoveTOTP no longer asks for codes. NotFound: none were asked for.
-func (db *DB) RemoveTOTP(ctx context.Context, by lh.Actor, user lh.UserID) error {
+func (db *DB) RemoveTOTP(ctx context.Context, by lh.Actor, user lh.UserID, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `DELETE FROM totp WHERE user_id = $1 AND active = 1`, user)
 		if err != nil {
@@ -132,14 +137,20 @@ func (db *DB) RemoveTOTP(ctx context.Context, by lh.Actor, user lh.UserID) error
 		if err := t.weaken(ctx, user); err != nil {
 			return err
 		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
+		}
 		return t.auditAccount(ctx, by, "factor.totp.remove", user, nil)
 	})
 }
 
 // SetRecoveryCodes replaces a person's recovery codes by those with these hashes.
-func (db *DB) SetRecoveryCodes(ctx context.Context, by lh.Actor, user lh.UserID, codes [][]byte) error {
+func (db *DB) SetRecoveryCodes(ctx context.Context, by lh.Actor, user lh.UserID, codes [][]byte, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		if err := t.setCodes(ctx, user, codes); err != nil {
+			return err
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
 			return err
 		}
 		return t.auditAccount(ctx, by, "factor.codes.renew", user, nil)
@@ -147,7 +158,7 @@ func (db *DB) SetRecoveryCodes(ctx context.Context, by lh.Actor, user lh.UserID,
 }
 
 // UseRecoveryCode uses one up. false: there is none with this hash.
-func (db *DB) UseRecoveryCode(ctx context.Context, by lh.Actor, user lh.UserID, hash []byte) (ok bool, left int, err error) {
+func (db *DB) UseRecoveryCode(ctx context.Context, by lh.Actor, user lh.UserID, hash []byte, told ...notify.Mail) (ok bool, left int, err error) {
 	err = db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `DELETE FROM recovery_code WHERE user_id = $1 AND hash = $2`, user, hash)
 		if err != nil {
@@ -158,6 +169,9 @@ func (db *DB) UseRecoveryCode(ctx context.Context, by lh.Actor, user lh.UserID, 
 		}
 		if err := db.row(ctx, t, `SELECT count(*) FROM recovery_code WHERE user_id = $1`, user).Scan(&left); err != nil {
 			return fmt.Errorf("count recovery codes: %w", err)
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
 		}
 		return t.auditAccount(ctx, by, "factor.codes.use", user, map[string]int{"left": left})
 	})
@@ -252,12 +266,6 @@ func (db *DB) hasPassword(ctx context.Context, on queryer, user lh.UserID) (bool
 	return b.Password != "", err
 }
 
-// auditAccount writes what happened to a person's account, in the transaction that does it.
-func (t *tx) auditAccount(ctx context.Context, by lh.Actor, action string, user lh.UserID, detail any) error {
-	t.db.log.InfoContext(ctx, "account changed", "action", action, "user", user, "by", by.ID, "detail", detail)
-	return nil
-}
-
 // ConfirmSession notes that the person of a session has proven again who they are.
 func (db *DB) ConfirmSession(ctx context.Context, id lh.SessionID, at lh.Millis) error {
 	return db.update(ctx, func(t *tx) error {
@@ -270,12 +278,15 @@ func (db *DB) ConfirmSession(ctx context.Context, id lh.SessionID, at lh.Millis)
 
 // RemoveFactors takes every second factor from a person who has lost them, and ends their sessions: the operator's
 // way to let somebody in again.
-func (db *DB) RemoveFactors(ctx context.Context, by lh.Actor, user lh.UserID) error {
+func (db *DB) RemoveFactors(ctx context.Context, by lh.Actor, user lh.UserID, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		for _, table := range []string{"totp", "recovery_code", "passkey", "session", "challenge"} {
 			if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE user_id = $1`, user); err != nil {
 				return fmt.Errorf("remove factors: %w", err)
 			}
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
 		}
 		return t.auditAccount(ctx, by, "factor.remove_all", user, nil)
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 )
 
 type identityBody struct {
@@ -20,7 +21,7 @@ func (db *DB) subjectIndex(issuer, subject string) ([]byte, error) {
 }
 
 // AddIdentity links an account at a provider with a person's, and gives the link its id. Conflict: it is linked already.
-func (db *DB) AddIdentity(ctx context.Context, by lh.Actor, i lh.Identity) (lh.Identity, error) {
+func (db *DB) AddIdentity(ctx context.Context, by lh.Actor, i lh.Identity, told ...notify.Mail) (lh.Identity, error) {
 	i.ID = lh.NewIdentityID()
 	k, err := db.key(ctx, db.read, installation)
 	if err != nil {
@@ -46,6 +47,9 @@ func (db *DB) AddIdentity(ctx context.Context, by lh.Actor, i lh.Identity) (lh.I
 		_, err := t.exec(ctx, `INSERT INTO identity (user_id, id, subject_index, created, used, body) VALUES ($1, $2, $3, $4, 0, $5)`,
 			i.User, i.ID, index, t.now, body)
 		if err != nil {
+			return err
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
 			return err
 		}
 		return t.auditAccount(ctx, by, "identity.link", i.User, map[string]string{"identity": string(i.ID), "issuer": i.Issuer})
@@ -115,7 +119,7 @@ func (db *DB) identities(ctx context.Context, on queryer, user lh.UserID) ([]lh.
 }
 
 // RemoveIdentity unlinks an account at a provider. NotFound: they have no such link; Conflict: they could not log in any more.
-func (db *DB) RemoveIdentity(ctx context.Context, by lh.Actor, user lh.UserID, id lh.IdentityID) error {
+func (db *DB) RemoveIdentity(ctx context.Context, by lh.Actor, user lh.UserID, id lh.IdentityID, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `DELETE FROM identity WHERE user_id = $1 AND id = $2`, user, id)
 		if err != nil {
@@ -125,6 +129,9 @@ func (db *DB) RemoveIdentity(ctx context.Context, by lh.Actor, user lh.UserID, i
 			return lh.Errorf(lh.NotFound, "you have no such link")
 		}
 		if err := t.keepsAWayIn(ctx, user); err != nil {
+			return err
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
 			return err
 		}
 		return t.auditAccount(ctx, by, "identity.unlink", user, map[string]string{"identity": string(id)})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 )
 
 // MaxPasskeys and MaxIdentities bound what one person may have of each.
@@ -32,7 +33,7 @@ type passkeyBody struct {
 
 // AddPasskey keeps a new passkey, gives it its id, and counts the session that added it as proven with a second factor.
 // codes are the hashes of new recovery codes; nil keeps those there are. Conflict: it is somebody's already.
-func (db *DB) AddPasskey(ctx context.Context, by lh.Actor, s lh.Session, p Passkey, codes [][]byte) (Passkey, error) {
+func (db *DB) AddPasskey(ctx context.Context, by lh.Actor, s lh.Session, p Passkey, codes [][]byte, told ...notify.Mail) (Passkey, error) {
 	p.ID, p.User = lh.NewPasskeyID(), s.User
 	k, err := db.key(ctx, db.read, installation)
 	if err != nil {
@@ -66,7 +67,10 @@ func (db *DB) AddPasskey(ctx context.Context, by lh.Actor, s lh.Session, p Passk
 		if err := t.setCodes(ctx, p.User, codes); err != nil {
 			return err
 		}
-		return t.auditAccount(ctx, by, "factor.passkey.add", p.User, map[string]string{"passkey": string(p.ID), "name": p.Name})
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
+		}
+		return t.auditAccount(ctx, by, "factor.passkey.add", p.User, map[string]string{"passkey": string(p.ID)})
 	})
 	if unique(err) {
 		return p, lh.Errorf(lh.Conflict, "this passkey is in use already")
@@ -112,7 +116,7 @@ func (db *DB) passkeys(ctx context.Context, on queryer, user lh.UserID) ([]Passk
 
 // UsePasskey notes that a passkey was used, at this count of its own. false: its counter did not go up, so that there
 // may be a copy of it; that is noted instead. A passkey that counts nothing says 0 always.
-func (db *DB) UsePasskey(ctx context.Context, by lh.Actor, p Passkey, counter uint32) (ok bool, err error) {
+func (db *DB) UsePasskey(ctx context.Context, by lh.Actor, p Passkey, counter uint32, told ...notify.Mail) (ok bool, err error) {
 	err = db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE passkey SET used = $3, counter = $4 WHERE user_id = $1 AND id = $2 AND (counter < $4 OR counter = 0 AND $4 = 0)`,
 			p.User, p.ID, t.now, int64(counter))
@@ -127,6 +131,9 @@ func (db *DB) UsePasskey(ctx context.Context, by lh.Actor, p Passkey, counter ui
 		}
 		if n == 0 { // removed meanwhile
 			return nil
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
 		}
 		return t.auditAccount(ctx, by, "factor.passkey.suspect", p.User, map[string]any{"passkey": p.ID, "counter": counter, "before": p.Counter})
 	})
@@ -159,12 +166,12 @@ func (db *DB) RenamePasskey(ctx context.Context, by lh.Actor, user lh.UserID, id
 		if _, err := t.exec(ctx, `UPDATE passkey SET body = $3 WHERE user_id = $1 AND id = $2`, user, id, sealed); err != nil {
 			return fmt.Errorf("rename passkey: %w", err)
 		}
-		return t.auditAccount(ctx, by, "factor.passkey.rename", user, map[string]string{"passkey": string(id), "name": name})
+		return t.auditAccount(ctx, by, "factor.passkey.rename", user, map[string]string{"passkey": string(id)})
 	})
 }
 
 // RemovePasskey forgets a passkey. NotFound: they have no such passkey; Conflict: they could not log in any more.
-func (db *DB) RemovePasskey(ctx context.Context, by lh.Actor, user lh.UserID, id lh.PasskeyID) error {
+func (db *DB) RemovePasskey(ctx context.Context, by lh.Actor, user lh.UserID, id lh.PasskeyID, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `DELETE FROM passkey WHERE user_id = $1 AND id = $2`, user, id)
 		if err != nil {
@@ -177,6 +184,9 @@ func (db *DB) RemovePasskey(ctx context.Context, by lh.Actor, user lh.UserID, id
 			return err
 		}
 		if err := t.weaken(ctx, user); err != nil {
+			return err
+		}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
 			return err
 		}
 		return t.auditAccount(ctx, by, "factor.passkey.remove", user, map[string]string{"passkey": string(id)})
