@@ -68,8 +68,14 @@ func (db *DB) PutAsk(ctx context.Context, life lh.Millis, a notify.Ask) error {
 }
 
 // TakeMail takes the item of the outbox that is due longest, for lease: if it is neither done nor put off by then, such as
-// after a crash, it is due again. ok is false where none is.
+// after a crash, it is due again. ok is false where none is. One that does not open has neither mail nor question.
 func (db *DB) TakeMail(ctx context.Context, lease lh.Millis) (it notify.Item, ok bool, err error) {
+	// Without writing, where there is nothing.
+	var n int
+	err = db.row(ctx, db.read, `SELECT count(*) FROM (SELECT id FROM outbox WHERE due <= $1 LIMIT 1) AS due`, lh.MillisOf(db.now())).Scan(&n)
+	if err != nil || n == 0 {
+		return it, false, err
+	}
 	var sealed []byte
 	err = db.update(ctx, func(t *tx) error {
 		ok = true
@@ -91,17 +97,11 @@ func (db *DB) TakeMail(ctx context.Context, lease lh.Millis) (it notify.Item, ok
 	}
 	var o outgoing
 	if err := openJSON(k, sealed, place("outbox", it.ID), &o); err != nil {
-		return it, false, err
+		db.log.ErrorContext(ctx, "mail in the outbox is damaged", "mail", it.ID, "err", err)
+		return it, true, nil
 	}
 	it.Mail, it.Ask = o.Mail, o.Ask
 	return it, true, nil
-}
-
-// MailDue reports whether something is due, without taking it and without writing.
-func (db *DB) MailDue(ctx context.Context) (bool, error) {
-	var n int
-	err := db.row(ctx, db.read, `SELECT count(*) FROM (SELECT id FROM outbox WHERE due <= $1 LIMIT 1) AS due`, lh.MillisOf(db.now())).Scan(&n)
-	return n > 0, err
 }
 
 // DropMail removes an item: it was sent, or never will be.
