@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -16,23 +15,15 @@ import (
 // A chunk is the samples of one element on one UTC day; a revision has the same columns and holds the writes that lost
 // against those: sorted by time, those of one time by rank. docs/format/chunk.md describes the bytes.
 const (
-	chunkMagic    = "LHS1"
-	revisionMagic = "LHR1"
+	chunkMagic    = "LHS2"
+	revisionMagic = "LHR2"
 )
 
 // Bounds of a chunk, which its decoder checks before it allocates.
 const (
-	maxChunkRaw     = 192 << 20 // bytes before compression
+	maxChunkRaw     = 192 << 20 // bytes before compression, of version 1 and of arrivals
 	maxChunkSamples = lh.DayMillis
 )
-
-// Kinds of the value column.
-const (
-	valuesDecimal = 0 // integers over a power of ten
-	valuesXOR     = 1 // bits of float64, XOR with the one before, by byte planes
-)
-
-const maxPlaces = 12
 
 var (
 	pow10      = [maxPlaces + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12}
@@ -43,9 +34,12 @@ var errChunk = errors.New("chunk is damaged")
 
 // codec encodes and decodes chunks. It is safe for concurrent use.
 type codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
-	raw sync.Pool // *[]byte, for decoding
+	enc    *zstd.Encoder
+	dec    *zstd.Decoder // of version 1 and arrivals
+	planes *zstd.Decoder
+	raw    sync.Pool // *[]byte, for decoding version 1
+	works  sync.Pool // *work
+	cols   sync.Pool // *columns
 }
 
 func newCodec() *codec {
@@ -53,361 +47,151 @@ func newCodec() *codec {
 	if err != nil {
 		panic(err) // constant options
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxChunkRaw))
-	if err != nil {
-		panic(err)
+	decoder := func(most uint64) *zstd.Decoder {
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(most))
+		if err != nil {
+			panic(err) // likewise
+		}
+		return dec
 	}
-	return &codec{enc: enc, dec: dec}
+	return &codec{enc: enc, dec: decoder(maxChunkRaw), planes: decoder(planeBytes)}
 }
 
-// mantissa returns v as an integer over 10^places if that gives v back bit for bit.
-func mantissa(v float64, places int) (int64, bool) {
-	m := math.RoundToEven(v * pow10[places])
-	if math.Abs(m) > 1<<53 {
-		return 0, false
+func (c *codec) work() *work {
+	if w, ok := c.works.Get().(*work); ok {
+		return w
 	}
-	i := int64(m)
-	return i, math.Float64bits(float64(i)/pow10[places]) == math.Float64bits(v)
+	return &work{c: c}
 }
 
-// commonPlaces finds the fewest decimal places that hold every value exactly.
-func commonPlaces(samples []lh.Sample) (int, bool) {
-	places := 0
-	for i := 0; i < len(samples); i++ {
-		if _, ok := mantissa(samples[i].Value, places); ok {
-			continue
-		}
-		if places++; places > maxPlaces {
-			return 0, false
-		}
-		i = -1 // all must fit the new scale; at most twelve times
+func (c *codec) columns() *columns {
+	if cols, ok := c.cols.Get().(*columns); ok {
+		return cols
 	}
-	return places, true
+	return &columns{}
 }
 
 // encode writes the samples of one day, none NaN or infinite: for a chunk sorted by time, no time twice.
 func (c *codec) encode(magic string, day int32, samples []lh.Sample) ([]byte, error) {
-	raw := make([]byte, 0, 64+len(samples)*6)
-	raw = binary.AppendUvarint(raw, uint64(len(samples)))
-	column := func(write func([]byte) []byte) {
-		// The length stands in front in four bytes, since it is known only afterwards.
-		at := len(raw)
-		raw = append(raw, 0, 0, 0, 0)
-		raw = write(raw)
-		binary.LittleEndian.PutUint32(raw[at:], uint32(len(raw)-at-4))
+	if len(samples) > maxChunkSamples {
+		return nil, fmt.Errorf("a day of %d samples is too large for a chunk", len(samples))
 	}
-	column(func(b []byte) []byte {
-		prev, delta := int64(lh.DayStart(day)), int64(0)
-		for i := range samples {
-			t := int64(samples[i].Time)
-			b = binary.AppendVarint(b, t-prev-delta)
-			delta, prev = t-prev, t
-		}
-		return b
-	})
-	places, exact := commonPlaces(samples)
-	column(func(b []byte) []byte {
-		if exact {
-			b = append(b, valuesDecimal, byte(places))
-			prev := int64(0)
-			for i := range samples {
-				m, _ := mantissa(samples[i].Value, places)
-				b = binary.AppendVarint(b, m-prev)
-				prev = m
-			}
-			return b
-		}
-		b = append(b, valuesXOR)
-		planes := make([]byte, 8*len(samples))
-		prev := uint64(0)
-		for i := range samples {
-			v := math.Float64bits(samples[i].Value)
-			x := v ^ prev
-			prev = v
-			for p := range 8 {
-				planes[p*len(samples)+i] = byte(x >> (56 - 8*p))
-			}
-		}
-		return append(b, planes...)
-	})
-	column(func(b []byte) []byte {
-		for i := 0; i < len(samples); {
-			j := i
-			for j < len(samples) && samples[j].Flag == samples[i].Flag {
-				j++
-			}
-			b = binary.AppendUvarint(append(b, byte(samples[i].Flag)), uint64(j-i))
-			i = j
-		}
-		return b
-	})
-	column(func(b []byte) []byte {
-		prev, delta := int64(0), int64(0)
-		for i := range samples {
-			r := int64(samples[i].Rank) // wraps; the decoder wraps back
-			b = binary.AppendVarint(b, r-prev-delta)
-			delta, prev = r-prev, r
-		}
-		return b
-	})
-	if len(raw) > maxChunkRaw || len(samples) > maxChunkSamples {
-		return nil, fmt.Errorf("a day of %d samples (%d bytes) is too large for a chunk", len(samples), len(raw))
+	w := c.work()
+	defer c.works.Put(w)
+	blocks := (len(samples) + blockSamples - 1) / blockSamples
+	b := make([]byte, 0, 64+len(samples)*5/4)
+	b = binary.AppendUvarint(append(b, magic...), uint64(blocks))
+	if blocks == 0 {
+		return b, nil
 	}
-	return c.pack(magic, raw)
+	if blocks == 1 {
+		return w.appendBlock(b, day, samples), nil
+	}
+	var directory, all []byte
+	for len(samples) > 0 {
+		part := samples[:min(blockSamples, len(samples))]
+		samples = samples[len(part):]
+		at := len(all)
+		all = w.appendBlock(all, day, part)
+		s := summarize(part)
+		sum := s.encode(day)
+		directory = binary.AppendUvarint(directory, uint64(len(all)-at))
+		directory = append(binary.AppendUvarint(directory, uint64(len(sum))), sum...)
+	}
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(directory, castagnoli))
+	b = binary.AppendUvarint(b, uint64(len(directory)))
+	return append(append(b, directory...), all...), nil
 }
 
-// pack puts a frame around bytes: magic, checksum, size, zstd.
-func (c *codec) pack(magic string, raw []byte) ([]byte, error) {
-	if len(raw) > maxChunkRaw {
-		return nil, fmt.Errorf("%d bytes are too many to pack", len(raw))
+// block is one block of a chunk, closed. summary is nil where there is only one, which the chunk's summary is of.
+type block struct {
+	body, summary []byte
+}
+
+// blocksOf takes a chunk of the newest version apart.
+func blocksOf(dst []block, magic string, b []byte) ([]block, error) {
+	bad := func(what string) ([]block, error) { return dst, fmt.Errorf("%w: its %s", errChunk, what) }
+	if len(b) < 5 || string(b[:4]) != magic {
+		return dst, fmt.Errorf("%w: it does not begin with %s", errChunk, magic)
 	}
-	out := make([]byte, 0, len(raw)/4+32)
-	out = append(out, magic...)
-	out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(raw, castagnoli))
-	out = binary.AppendUvarint(out, uint64(len(raw)))
-	return c.enc.EncodeAll(raw, out), nil
+	n, k := binary.Uvarint(b[4:])
+	if k <= 0 {
+		return bad("blocks")
+	}
+	b = b[4+k:]
+	switch n {
+	case 0:
+		if len(b) > 0 {
+			return bad("end")
+		}
+		return dst, nil
+	case 1:
+		return append(dst, block{body: b}), nil
+	}
+	if len(b) < 4 {
+		return bad("directory")
+	}
+	sum := binary.LittleEndian.Uint32(b)
+	size, k := binary.Uvarint(b[4:])
+	if k <= 0 || size > uint64(len(b)-4-k) {
+		return bad("directory")
+	}
+	directory, b := b[4+k:4+k+int(size)], b[4+k+int(size):]
+	if crc32.Checksum(directory, castagnoli) != sum {
+		return bad("directory")
+	}
+	for ; n > 0; n-- {
+		var parts [2]uint64
+		for i := range parts {
+			if parts[i], k = binary.Uvarint(directory); k <= 0 {
+				return bad("directory")
+			}
+			directory = directory[k:]
+		}
+		if parts[0] > uint64(len(b)) || parts[1] > uint64(len(directory)) {
+			return bad("directory")
+		}
+		dst = append(dst, block{b[:parts[0]], directory[:parts[1]]})
+		b, directory = b[parts[0]:], directory[parts[1]:]
+	}
+	if len(b) > 0 || len(directory) > 0 {
+		return bad("end")
+	}
+	return dst, nil
 }
 
 // decode reads a chunk's samples behind dst. Any bytes that encode has not written for this day are an error.
 func (c *codec) decode(dst []lh.Sample, magic string, day int32, body []byte) ([]lh.Sample, error) {
-	buf, _ := c.raw.Get().(*[]byte)
-	if buf == nil {
-		buf = new([]byte)
+	repeats := magic == revisionMagic
+	if len(body) >= 4 && string(body[:4]) == chunkMagic1 && !repeats || len(body) >= 4 && string(body[:4]) == revisionMagic1 && repeats {
+		return c.decode1(dst, string(body[:4]), day, body)
 	}
-	raw, err := c.unpack(magic, body, (*buf)[:0])
+	var few [1]block
+	blocks, err := blocksOf(few[:0], magic, body)
 	if err != nil {
 		return dst, err
 	}
-	dst, err = decodeColumns(dst, day, raw, magic == revisionMagic)
-	if cap(raw) <= maxPooledRaw {
-		*buf = raw
-		c.raw.Put(buf)
-	}
-	return dst, err
-}
-
-// maxPooledRaw is the size up to which memory for decoding is kept: a day of samples every few seconds.
-const maxPooledRaw = 256 << 10
-
-// unpack takes the frame off, in buf's memory where it is enough.
-func (c *codec) unpack(magic string, body, buf []byte) ([]byte, error) {
-	if len(body) < len(magic)+5 || string(body[:4]) != magic {
-		return nil, fmt.Errorf("%w: it does not begin with %s", errChunk, magic)
-	}
-	sum := binary.LittleEndian.Uint32(body[4:])
-	size, n := binary.Uvarint(body[8:])
-	if n <= 0 || size > maxChunkRaw {
-		return nil, fmt.Errorf("%w: its size", errChunk)
-	}
-	var head zstd.Header
-	if err := head.Decode(body[8+n:]); err != nil || head.Skippable || head.HasFCS && head.FrameContentSize != size {
-		return nil, fmt.Errorf("%w: its frame", errChunk)
-	}
-	// What is promised is not allocated before it is there: at most the input times what zstd can do, by growing.
-	if likely := min(size, uint64(len(body))*64+4096); uint64(cap(buf)) < likely {
-		buf = make([]byte, 0, likely)
-	}
-	raw, err := c.dec.DecodeAll(body[8+n:], buf[:0])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errChunk, err)
-	}
-	if uint64(len(raw)) != size || crc32.Checksum(raw, castagnoli) != sum {
-		return nil, fmt.Errorf("%w: its checksum does not fit", errChunk)
-	}
-	return raw, nil
-}
-
-// decodeColumns reads the columns; repeats lets a time stand more than once.
-func decodeColumns(dst []lh.Sample, day int32, raw []byte, repeats bool) ([]lh.Sample, error) {
-	bad := func(what string) ([]lh.Sample, error) { return dst, fmt.Errorf("%w: its %s", errChunk, what) }
-	count, k := binary.Uvarint(raw)
-	if k <= 0 || count > maxChunkSamples || count > uint64(len(raw)) { // a time takes at least a byte
-		return bad("count")
-	}
-	raw = raw[k:]
-	var columns [4][]byte
-	for i := range columns {
-		if len(raw) < 4 {
-			return bad("columns")
-		}
-		n := binary.LittleEndian.Uint32(raw)
-		if uint64(n) > uint64(len(raw)-4) {
-			return bad("columns")
-		}
-		columns[i], raw = raw[4:4+n], raw[4+n:]
-	}
-	n := int(count)
-	if len(raw) > 0 || len(columns[0]) < n || len(columns[3]) < n {
-		return bad("columns")
-	}
+	w, cols := c.work(), c.columns()
+	defer func() { c.works.Put(w); c.cols.Put(cols) }()
 	base := len(dst)
-	if cap(dst)-base < n {
-		grown := make([]lh.Sample, base, base+n)
-		copy(grown, dst)
-		dst = grown
-	}
-	out := dst[base : base+n]
-
-	start, end := int64(lh.DayStart(day)), int64(lh.DayStart(day+1))
-	b := columns[0]
-	prev, delta := start, int64(0)
-	for i := 0; i < n; i++ {
-		if len(b) == 0 {
-			return bad("times")
+	for _, b := range blocks {
+		what := w.readBlock(cols, day, b.body, false, repeats)
+		at := len(dst)
+		if what == "" {
+			dst, what = w.appendSamples(dst, cols, repeats)
 		}
-		// A logger that keeps its interval has zeros here, one byte each: most often to the end.
-		if b[0] == 0 && delta > 0 {
-			run := zeros(b, n-i)
-			if delta > (end-1-prev)/int64(run) {
-				return bad("times")
+		if what == "" && at > base {
+			p, q := dst[at-1], dst[at]
+			if q.Time < p.Time || q.Time == p.Time && (!repeats || q.Rank <= p.Rank) {
+				what = "times"
 			}
-			for k := range out[i : i+run] {
-				prev += delta
-				out[i+k].Time = lh.Millis(prev)
-			}
-			b = b[run:]
-			i += run - 1
-			continue
 		}
-		if b[0] == 0 {
-			b = b[1:]
-		} else {
-			dod, k := binary.Varint(b)
-			if k <= 0 {
-				return bad("times")
-			}
-			b = b[k:]
-			delta += dod
+		if what != "" {
+			return dst[:base], fmt.Errorf("%w: its %s", errChunk, what)
 		}
-		if prev += delta; prev < start || prev >= end || i > 0 && (delta < 0 || delta == 0 && !repeats) {
-			return bad("times")
-		}
-		out[i].Time = lh.Millis(prev)
-	}
-	if len(b) > 0 {
-		return bad("times")
-	}
-	if err := decodeValues(out, columns[1]); err != nil {
-		return dst, err
-	}
-	b = columns[2]
-	for i := 0; i < n; {
-		if len(b) < 2 || !lh.Flag(b[0]).Valid() {
-			return bad("flags")
-		}
-		run, k := binary.Uvarint(b[1:])
-		if k <= 0 || run == 0 || run > uint64(n-i) {
-			return bad("flags")
-		}
-		flagged := out[i : i+int(run)]
-		for k := range flagged {
-			flagged[k].Flag = lh.Flag(b[0])
-		}
-		i += int(run)
-		b = b[1+k:]
-	}
-	if len(b) > 0 {
-		return bad("flags")
-	}
-	b = columns[3]
-	prev, delta = 0, 0
-	for i := 0; i < n; i++ {
-		if len(b) == 0 {
-			return bad("ranks")
-		}
-		if b[0] == 0 && !repeats { // likewise: records of one log, one after the other
-			run := zeros(b, n-i)
-			for k := range out[i : i+run] {
-				prev += delta
-				out[i+k].Rank = lh.Rank(prev)
-			}
-			b = b[run:]
-			i += run - 1
-			continue
-		}
-		if b[0] == 0 {
-			b = b[1:]
-		} else {
-			dod, k := binary.Varint(b)
-			if k <= 0 {
-				return bad("ranks")
-			}
-			b = b[k:]
-			delta += dod
-		}
-		prev += delta
-		out[i].Rank = lh.Rank(prev)
-		if i > 0 && out[i].Time == out[i-1].Time && out[i].Rank <= out[i-1].Rank {
-			return bad("ranks")
+		if len(dst)-base > maxChunkSamples {
+			return dst[:base], fmt.Errorf("%w: its count", errChunk)
 		}
 	}
-	if len(b) > 0 {
-		return bad("ranks")
-	}
-	return dst[:base+n], nil
-}
-
-// zeros returns with how many zero bytes b begins, at most so many.
-func zeros(b []byte, most int) int {
-	n := 0
-	b = b[:min(len(b), most)]
-	for len(b)-n >= 8 && binary.LittleEndian.Uint64(b[n:]) == 0 {
-		n += 8
-	}
-	for n < len(b) && b[n] == 0 {
-		n++
-	}
-	return n
-}
-
-func decodeValues(out []lh.Sample, b []byte) error {
-	bad := fmt.Errorf("%w: its values", errChunk)
-	switch {
-	case len(b) >= 2 && b[0] == valuesDecimal && b[1] <= maxPlaces:
-		scale := pow10[b[1]]
-		b = b[2:]
-		m := int64(0)
-		for i := range out {
-			var d int64
-			switch {
-			case len(b) > 0 && b[0] < 0x80: // most differences take one byte or two
-				u := uint64(b[0])
-				d, b = int64(u>>1)^-int64(u&1), b[1:]
-			case len(b) > 1 && b[1] < 0x80:
-				u := uint64(b[0]&0x7f) | uint64(b[1])<<7
-				d, b = int64(u>>1)^-int64(u&1), b[2:]
-			default:
-				v, k := binary.Varint(b)
-				if k <= 0 {
-					return bad
-				}
-				d, b = v, b[k:]
-			}
-			if m += d; m > 1<<53 || m < -1<<53 {
-				return bad
-			}
-			out[i].Value = float64(m) / scale
-		}
-		if len(b) > 0 {
-			return bad
-		}
-	case len(b) == 1+8*len(out) && b[0] == valuesXOR:
-		b = b[1:]
-		prev := uint64(0)
-		for i := range out {
-			x := uint64(0)
-			for p := range 8 {
-				x |= uint64(b[p*len(out)+i]) << (56 - 8*p)
-			}
-			prev ^= x
-			v := math.Float64frombits(prev)
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return bad
-			}
-			out[i].Value = v
-		}
-	default:
-		return bad
-	}
-	return nil
+	return dst, nil
 }

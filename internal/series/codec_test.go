@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -37,34 +39,63 @@ func goldenSamples() []lh.Sample {
 	}
 }
 
-// TestEveryVersionIsRead decodes the files that each version of the format has left.
+// TestEveryVersionIsRead decodes the files that each version of each format has left. -update writes those of the newest
+// versions; those of earlier ones can only be kept.
 func TestEveryVersionIsRead(t *testing.T) {
 	c := newCodec()
-	decimal := goldenSamples()[:2]
-	for name, want := range map[string][]lh.Sample{"chunk-1-xor.bin": goldenSamples(), "chunk-1-decimal.bin": decimal} {
-		path := filepath.Join("testdata", name)
-		if *update {
-			b, err := c.encode(chunkMagic, -1, want)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, b, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := c.decode(nil, chunkMagic, -1, b)
-		if err != nil || !bitsEqual(got, want) {
-			t.Errorf("%s: %v\n%v", name, got, err)
+	day := lh.DayStart(-1)
+	lost := []lh.Sample{{Time: day, Value: 1, Flag: 1, Rank: 1}, {Time: day, Value: 2, Flag: 9, Rank: 7}, {Time: day + 5, Value: math.Pi, Flag: 3, Rank: math.MaxUint64}}
+	for _, v := range []struct {
+		name, magic string
+		want        []lh.Sample
+	}{
+		{"chunk-1-xor.bin", chunkMagic, goldenSamples()},
+		{"chunk-1-decimal.bin", chunkMagic, goldenSamples()[:2]},
+		{"revision-1.bin", revisionMagic, lost},
+		{"chunk-2-float.bin", chunkMagic, goldenSamples()},
+		{"chunk-2-decimal.bin", chunkMagic, goldenSamples()[:2]},
+		{"chunk-2-minutes.bin", chunkMagic, minutes(-1, 1440)},
+		{"chunk-2-dense.bin", chunkMagic, minutes(-1, 2*blockSamples+5)},
+		{"revision-2.bin", revisionMagic, lost},
+	} {
+		b := goldenFile(t, v.name, func() ([]byte, error) { return c.encode(v.magic, -1, v.want) })
+		got, err := c.decode(nil, v.magic, -1, b)
+		if err != nil || !bitsEqual(got, v.want) {
+			t.Errorf("%s: %v\n%v", v.name, got, err)
 		}
 	}
-	path := filepath.Join("testdata", "summary-1.bin")
-	s := summarize(goldenSamples())
-	if *update {
-		if err := os.WriteFile(path, s.encode(-1), 0o644); err != nil {
+	for _, v := range []struct {
+		name    string
+		samples []lh.Sample
+	}{{"summary-1.bin", goldenSamples()}, {"summary-2.bin", goldenSamples()}, {"summary-2-minutes.bin", minutes(-1, 1440)}} {
+		s := summarize(v.samples)
+		b := goldenFile(t, v.name, func() ([]byte, error) { return s.encode(-1), nil })
+		if !sumsUp(-1, b, v.samples) {
+			got, err := decodeSummary(-1, b)
+			t.Errorf("%s: %+v %v", v.name, got, err)
+		}
+		if sumsUp(-1, b, v.samples[1:]) {
+			t.Errorf("%s: fewer samples add up to it, too", v.name)
+		}
+	}
+	came := []arrival{{1000, 1, 20, lh.DayStart(19000)}, {math.MaxUint32, math.MaxUint32, 1, lh.DayStart(19001) - 1}}
+	b := goldenFile(t, "arrival-1.bin", func() ([]byte, error) { b, _, _, err := c.encodeArrivals(19000, slices.Clone(came)); return b, err })
+	if got, err := c.decodeArrivals(nil, 19000, b); err != nil || !slices.Equal(got, came) {
+		t.Errorf("arrival-1.bin: %v %v", got, err)
+	}
+}
+
+// goldenFile reads a file of testdata, which -update writes where it is of a version that is still written.
+func goldenFile(t *testing.T, name string, make func() ([]byte, error)) []byte {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	old := strings.Contains(name, "-1") && !strings.HasPrefix(name, "arrival")
+	if *update && !old {
+		b, err := make()
+		if err == nil {
+			err = os.WriteFile(path, b, 0o644)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,11 +103,23 @@ func TestEveryVersionIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decodeSummary(-1, b)
-	if err != nil || got.count != 5 || got.good != 2 || got.worst != 9 || got.max.Value != math.MaxFloat64 || got.min.Value != -0.001 ||
-		got.sum != s.sum || len(got.gaps) != 4 || got.gaps[0].before != lh.DayStart(-1)+120001 {
-		t.Errorf("%+v %v", got, err)
+	return b
+}
+
+// minutes is a series as loggers send it: so many samples of a day, in even steps, in three decimals.
+func minutes(day int32, n int) []lh.Sample {
+	r := rand.New(rand.NewPCG(9, 9))
+	out := make([]lh.Sample, n)
+	step := lh.Millis(60_000)
+	for step*lh.Millis(n) > lh.DayMillis {
+		step /= 10
 	}
+	v := 4200.0
+	for i := range out {
+		v += 4 * r.NormFloat64()
+		out[i] = lh.Sample{Time: lh.DayStart(day) + lh.Millis(i)*step, Value: math.Round(v) / 1000, Flag: 1, Rank: lh.RankOf(1700000000, uint32(i+1))}
+	}
+	return out
 }
 
 func randomDay(r *rand.Rand, day int32, n int) []lh.Sample {
@@ -125,6 +168,37 @@ func TestChunkRoundTripIsExact(t *testing.T) {
 	}
 }
 
+// TestUnevenStepsComeBack: runs, planes, what does not fit them, and each way of packing, in turn.
+func TestUnevenStepsComeBack(t *testing.T) {
+	c := newCodec()
+	r := rand.New(rand.NewPCG(1, 1))
+	var got []lh.Sample
+	for range 3000 {
+		n, kinds := 1+r.IntN(400), 1+r.IntN(5)
+		wide := []int64{1, 400, 400_000, 1 << 40}[r.IntN(4)]
+		var s []lh.Sample
+		at := lh.Millis(r.IntN(1000))
+		for i := range n {
+			at += lh.Millis(1 + r.IntN(kinds)*r.IntN(kinds))
+			if r.IntN(40) == 0 {
+				at += lh.Millis(r.Int64N(min(wide, 150_000)))
+			}
+			v := float64(r.IntN(kinds)) / 10
+			if r.IntN(20) == 0 {
+				v = float64(r.Int64N(wide)) / 100
+			}
+			s = append(s, lh.Sample{Time: at, Value: v, Flag: 1, Rank: lh.Rank(int64(i) * r.Int64N(wide))})
+		}
+		b, err := c.encode(chunkMagic, 0, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err = c.decode(got[:0], chunkMagic, 0, b); err != nil || !bitsEqual(got, s) {
+			t.Fatalf("%d samples of %d kinds up to %d: %v", n, kinds, wide, err)
+		}
+	}
+}
+
 func TestDamagedChunksAreRefused(t *testing.T) {
 	c := newCodec()
 	r := rand.New(rand.NewPCG(5, 6))
@@ -158,21 +232,45 @@ func TestDamagedChunksAreRefused(t *testing.T) {
 
 func FuzzChunk(f *testing.F) {
 	c := newCodec()
-	for _, s := range [][]lh.Sample{goldenSamples(), goldenSamples()[:2]} {
+	golden(f, "chunk-*.bin")
+	for _, s := range [][]lh.Sample{goldenSamples(), goldenSamples()[:2], minutes(-1, 600)} {
 		b, err := c.encode(chunkMagic, -1, s)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b)
+		f.Add(b[9:]) // behind the checksum
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if got, err := c.decode(nil, chunkMagic, -1, b); err == nil {
 			check(t, c, got)
 		}
-		if got, err := decodeColumns(nil, -1, b, false); err == nil { // behind the checksum
+		if got, err := decodeColumns(nil, -1, b, false); err == nil { // version 1 behind the checksum
+			check(t, c, got)
+		}
+		if got, ok := content(c, b, false); ok {
 			check(t, c, got)
 		}
 	})
+}
+
+// content decodes what stands behind the checksum of a block, by its values and by its mantissas, which must agree.
+func content(c *codec, b []byte, repeats bool) ([]lh.Sample, bool) {
+	w, cols, whole := c.work(), c.columns(), c.columns()
+	what := w.readContent(cols, -1, b, false, repeats)
+	if again := w.readContent(whole, -1, b, true, repeats); again != what {
+		panic("read by its mantissas: " + again + ", by its values: " + what)
+	}
+	if what != "" {
+		return nil, false
+	}
+	for i, m := range whole.mants {
+		if float64(m)/pow10[whole.places] != cols.values[i] {
+			panic("mantissas and values differ")
+		}
+	}
+	got, what := w.appendSamples(nil, cols, repeats)
+	return got, what == ""
 }
 
 func check(t *testing.T, c *codec, got []lh.Sample) {

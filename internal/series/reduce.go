@@ -163,7 +163,7 @@ func (r *reducer) bucket(t lh.Millis) uint64 {
 
 // hiddenGaps reports whether a day may have more gaps than its summary lists.
 func (r *reducer) hiddenGaps(s *summary) bool {
-	return r.limit > 0 && len(s.gaps) == summaryGaps && int64(s.gaps[summaryGaps-1].width()) > r.limit
+	return r.limit > 0 && int64(s.rest) > r.limit
 }
 
 func (r *reducer) step(t lh.Millis) {
