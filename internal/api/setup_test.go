@@ -112,6 +112,8 @@ type rigOptions struct {
 	http1       bool
 	readTimeout time.Duration
 	writeBuffer int // of the sockets; 0 is the system's
+	// consibioHost is the facade's own host name.
+	consibioHost string
 }
 
 func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
@@ -137,7 +139,7 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	if with.subscribe != nil {
 		subscribe = with.subscribe
 	}
-	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Web: with.web,
+	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Web: with.web, ConsibioHost: with.consibioHost,
 		Version: "1.0.0-test", Now: r.clock.now, Log: log})
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.active.Add(1)
