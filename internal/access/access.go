@@ -34,6 +34,7 @@ type Access struct {
 	hashers hashers
 	nobody  func() (string, error) // a hash to compare with where there is no user
 	tries   tries
+	use     use
 
 	url       string
 	keys      *webauthn.WebAuthn // nil: passkeys cannot be had here

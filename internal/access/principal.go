@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -15,7 +16,14 @@ type Principal struct {
 	User    lh.User           // of ActorUser
 	Session lh.Session        // of ActorUser
 	Service lh.ServiceAccount // of ActorService
-	Remote  netip.Addr        // where it asks from: the connection's other end, never what a header says
+	// Integration is of ActorIntegration; Key is of both kinds of programs.
+	Integration lh.Integration
+	Key         lh.KeyID
+	Remote      netip.Addr // where it asks from: the connection's other end, never what a header says
+
+	how      proof          // of programs: asked again by what lasts
+	at       time.Time      // when it was last asked
+	standing store.Standing // of the program's project
 }
 
 // Actor returns the principal as the audit trail names it.
@@ -26,6 +34,8 @@ func (p Principal) Actor() lh.Actor {
 		a.ID = string(p.User.ID)
 	case lh.ActorService:
 		a.ID = string(p.Service.ID)
+	case lh.ActorIntegration:
+		a.ID = string(p.Integration.ID)
 	}
 	return a
 }
@@ -42,7 +52,14 @@ func (a *Access) Authenticate(ctx context.Context, token string, remote netip.Ad
 	case strings.HasPrefix(token, tokenPrefix):
 		return a.session(ctx, token, remote)
 	}
-	return Principal{}, gone()
+	prefix := kindOf(token)
+	switch {
+	case prefix == "":
+		return Principal{}, gone()
+	case !wellFormed(token, prefix):
+		return Principal{}, wrongKey()
+	}
+	return a.program(ctx, proof{prefix, tokenHash(token)}, remote)
 }
 
 // session returns who a session's token belongs to.
@@ -64,7 +81,8 @@ func (a *Access) session(ctx context.Context, token string, remote netip.Addr) (
 // StillIn reports whether what a principal proved itself with still stands. Unauthenticated: it was ended.
 func (a *Access) StillIn(ctx context.Context, p Principal) error {
 	if p.Kind != lh.ActorUser {
-		return gone()
+		_, err := a.program(ctx, p.how, p.Remote)
+		return err
 	}
 	return a.db.SessionStands(ctx, p.Session.ID)
 }
@@ -75,8 +93,15 @@ type Grant struct {
 	Scope  store.Scope
 }
 
-// Grants returns every grant of a person.
+// Grants returns every grant of a principal.
 func (a *Access) Grants(ctx context.Context, p Principal) ([]Grant, error) {
+	if p.Kind != lh.ActorUser {
+		sc, err := a.programScope(ctx, p, p.project())
+		if err != nil {
+			return nil, err
+		}
+		return []Grant{{lh.Member{Project: sc.Project(), Role: sc.Role(), Locations: p.Service.Locations}, sc}}, nil
+	}
 	ms, err := a.db.Memberships(ctx, p.User.ID)
 	gs := make([]Grant, len(ms))
 	for i, m := range ms {
@@ -87,6 +112,9 @@ func (a *Access) Grants(ctx context.Context, p Principal) ([]Grant, error) {
 
 // Scope returns what a principal may do in a project. NotFound: nothing, or there is no such project.
 func (a *Access) Scope(ctx context.Context, p Principal, project lh.ProjectID) (store.Scope, error) {
+	if p.Kind != lh.ActorUser {
+		return a.programScope(ctx, p, project)
+	}
 	m, err := a.db.Membership(ctx, p.User.ID, project)
 	if err != nil {
 		return store.Scope{}, err

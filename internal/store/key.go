@@ -138,7 +138,7 @@ func (db *DB) CreateKey(ctx context.Context, sc Scope, key lh.ProgramKey, hash [
 			}
 			if old.Expires == 0 || old.Expires > ends {
 				if _, err := t.exec(ctx, `UPDATE program_key SET expires = $4 WHERE project_id = $1 AND program_id = $2 AND id = $3`,
-					sc.project, key.Program, replaces, max(ends, 1)); err != nil {
+					sc.project, key.Program, replaces, max(ends, t.now)); err != nil {
 					return err
 				}
 			}
