@@ -31,6 +31,9 @@ type Device struct {
 	ClockOffset int64
 	// ClockSuspect counts samples that were stored with an impossible time.
 	ClockSuspect int64
+
+	Attributes Attributes
+	Note       string
 }
 
 // Online reports whether the device was heard of recently enough at now.
@@ -91,6 +94,12 @@ type Element struct {
 	Interval int64  // expected ms between samples; 0 is unknown
 	Meaning  Meaning
 	Created  Millis
+
+	Attributes Attributes
+	Note       string
+	// Fed are the devices that fed it before and are no longer bound to it, newest last: their uploads hold some of its
+	// samples and when those came.
+	Fed []DeviceID
 }
 
 // Latest is the newest sample of an element by its own time, never by arrival.

@@ -15,13 +15,14 @@ const (
 	Forbidden       Code = "forbidden"       // known, and may not
 	NotFound        Code = "not_found"       // not there, or somebody else's
 	Conflict        Code = "conflict"        // clashes with what is there
+	Stale           Code = "stale"           // it changed since it was read
 	Exhausted       Code = "exhausted"       // a limit is reached; later or less
 	Unavailable     Code = "unavailable"     // cannot now; later
 	Internal        Code = "internal"        // our fault; details are in the hub's log only
 )
 
 // Codes lists every code, for tests of the tables that map them.
-var Codes = []Code{Invalid, Unauthenticated, Forbidden, NotFound, Conflict, Exhausted, Unavailable, Internal}
+var Codes = []Code{Invalid, Unauthenticated, Forbidden, NotFound, Conflict, Stale, Exhausted, Unavailable, Internal}
 
 // Error is an error whose Message may be shown to whoever asked. Cause may not.
 type Error struct {
@@ -88,6 +89,8 @@ func (c Code) HTTPStatus() int {
 		return 404
 	case Conflict:
 		return 409
+	case Stale:
+		return 412
 	case Exhausted:
 		return 429
 	case Unavailable:
@@ -107,7 +110,7 @@ func (c Code) ExitStatus() int {
 		return 3
 	case NotFound:
 		return 4
-	case Conflict:
+	case Conflict, Stale:
 		return 5
 	case Exhausted, Unavailable:
 		return 6

@@ -62,6 +62,9 @@ type Location struct {
 	Latitude  float64
 	Longitude float64 // degrees, WGS 84; both 0 when not placed
 	Created   Millis
+
+	Attributes Attributes
+	Note       string
 }
 
 // Member is a user's grant on a project.

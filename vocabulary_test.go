@@ -49,7 +49,7 @@ func TestRoles(t *testing.T) {
 func TestCodes(t *testing.T) {
 	want := map[lh.Code][2]int{ // HTTP, exit
 		lh.Invalid: {400, 2}, lh.Unauthenticated: {401, 3}, lh.Forbidden: {403, 3}, lh.NotFound: {404, 4},
-		lh.Conflict: {409, 5}, lh.Exhausted: {429, 6}, lh.Unavailable: {503, 6}, lh.Internal: {500, 1},
+		lh.Conflict: {409, 5}, lh.Stale: {412, 5}, lh.Exhausted: {429, 6}, lh.Unavailable: {503, 6}, lh.Internal: {500, 1},
 	}
 	if len(lh.Codes) != len(want) {
 		t.Errorf("there are %d codes, the table has %d", len(lh.Codes), len(want))

@@ -346,6 +346,11 @@ type tx struct {
 	*sql.Tx
 	db  *DB
 	now lh.Millis
+
+	number  int64    // of the audit event written last
+	request *Request // whose subject was changed; nil for none
+	written int64    // the version it has now
+	noted   bool     // on the request's idempotency key
 }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -380,12 +385,14 @@ func (db *DB) updateOnce(ctx context.Context, fn func(*tx) error) (err error) {
 			}
 		}
 	}()
-	if err := fn(&tx{Tx: t, db: db, now: lh.MillisOf(db.now())}); err != nil {
+	w := &tx{Tx: t, db: db, now: lh.MillisOf(db.now())}
+	if err := fn(w); err != nil {
 		return err
 	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	w.committed()
 	return nil
 }
 
