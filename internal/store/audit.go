@@ -47,6 +47,9 @@ func (t *tx) audit(ctx context.Context, project lh.ProjectID, actor lh.Actor, ac
 	if err == nil {
 		_, err = t.exec(ctx, `UPDATE project SET audit_hash = $2 WHERE id = $1`, project, e.Hash)
 	}
+	if err == nil {
+		err = t.changed(ctx, project, e.Number, action, subject, detail)
+	}
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", action, err)
 	}
