@@ -29,6 +29,10 @@ type AuditEvent struct {
 	Actor   Actor
 	Action  string // e.g. "device.claim"
 	Subject string // id of what was changed
-	Detail  string // JSON of what changed; no secrets
+	Detail  string // JSON of what changed, mostly before and after; no secrets
 	Hash    []byte
+
+	// What a reader of the trail is told beside: how Hash was made, and the Hash of the event before.
+	Format int    `json:"-"`
+	Before []byte `json:"-"`
 }

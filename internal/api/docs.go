@@ -47,6 +47,9 @@ func (a *API) streamed(id string) map[string]*huma.Response {
 			"text/csv":         text("With format=csv: time, element_id, value, flag; one sample a line, element by element. A stream that breaks off is not the whole."),
 			columnsType:        text("With format=columns: the same as binary columns, little endian."),
 		})
+	case "export-audit-events", "export-account-events":
+		return ok(map[string]*huma.MediaType{"text/csv": text("With format=csv: a line for each event."),
+			"application/x-ndjson": text("With format=ndjson: a JSON object for each event, with the hash before it and how its own is made.")})
 	case "get-statistics":
 		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Statistics{})}})
 	case "get-wind":

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 	_ "time/tzdata" // zones are known on machines without zone files
@@ -13,16 +14,33 @@ import (
 
 // Project is a project in answers.
 type Project struct {
-	ID            lh.ProjectID `json:"id"`
-	Name          string       `json:"name"`
-	Zone          string       `json:"zone" doc:"IANA time zone" example:"Europe/Copenhagen"`
+	ID            lh.ProjectID `json:"id" example:"prj_0123456789abcdef"`
+	Name          string       `json:"name" example:"Skjern Å"`
+	Description   string       `json:"description"`
+	Zone          string       `json:"zone" doc:"IANA time zone in which days are cut" example:"Europe/Copenhagen"`
+	Language      string       `json:"language" doc:"BCP 47 tag of the language of mails and reports; empty is the hub's own" example:"en-GB"`
+	Units         Units        `json:"units"`
 	Role          lh.Role      `json:"role" doc:"The asker's role"`
 	Created       lh.Millis    `json:"created"`
 	RetentionDays int          `json:"retention_days" doc:"After how many days samples are deleted for good; 0 keeps them for ever"`
+	Archived      lh.Millis    `json:"archived" doc:"Since when the project is archived: it can be read, and devices upload, but nothing else changes. 0 is not"`
+	DestroyAt     lh.Millis    `json:"destroy_at" doc:"When the project is destroyed, for good; an owner can call it off until then. 0 is never"`
 }
 
+// Units are in which units values of a project are shown.
+type Units struct {
+	System     string            `json:"system" required:"false" enum:",metric,us,imperial" doc:"Empty shows values as they were measured"`
+	Quantities map[string]string `json:"quantities" required:"false" nullable:"false" doc:"UCUM codes by the name of a quantity; they go before the system" example:"{\"temperature\":\"[degF]\"}"`
+}
+
+func (u Units) units() lh.Units { return lh.Units{System: u.System, Quantities: u.Quantities} }
+
 func projectOf(p lh.Project, r lh.Role) Project {
-	return Project{p.ID, p.Name, p.Zone, r, p.Created, p.Retention}
+	u := Units{p.Units.System, p.Units.Quantities}
+	if u.Quantities == nil {
+		u.Quantities = map[string]string{}
+	}
+	return Project{p.ID, p.Name, p.Description, p.Zone, p.Language, u, r, p.Created, p.Retention, p.Archived, p.Destroy}
 }
 
 // checkZone refuses a name that is no IANA time zone. "" and "Local" are zones to Go, and mean nothing on a server.
@@ -52,6 +70,7 @@ func (a *API) projectsOf(ctx context.Context, p access.Principal) ([]Project, er
 type listProjectsInput struct {
 	Page
 	Search
+	State string `query:"state" enum:"active,archived,all" default:"active" doc:"Archived ones are left out unless asked for"`
 }
 
 var projectSheet = sheet[Project]{usual: "created", id: func(p Project) string { return string(p.ID) }, by: map[string]func(Project) sortKey{
@@ -64,7 +83,9 @@ func listProjects(a *API, ctx context.Context, p access.Principal, in *listProje
 	if err != nil {
 		return nil, err
 	}
-	ps = slices.DeleteFunc(ps, func(p Project) bool { return !in.matches(p.Name) })
+	ps = slices.DeleteFunc(ps, func(p Project) bool {
+		return !in.matches(p.Name) || in.State != "all" && (p.Archived != 0) != (in.State == "archived")
+	})
 	page, err := paged(a, ctx, in.Page, &projectSheet, ps)
 	if err != nil {
 		return nil, err
@@ -74,16 +95,25 @@ func listProjects(a *API, ctx context.Context, p access.Principal, in *listProje
 
 type createProjectInput struct {
 	Body struct {
-		Name string `json:"name" minLength:"1" maxLength:"200"`
-		Zone string `json:"zone,omitempty" maxLength:"64" default:"UTC"`
+		Name          string `json:"name" minLength:"1" maxLength:"200" example:"Skjern Å"`
+		Description   string `json:"description,omitempty" maxLength:"4000"`
+		Zone          string `json:"zone,omitempty" maxLength:"64" default:"UTC" example:"Europe/Copenhagen"`
+		Language      string `json:"language,omitempty" maxLength:"35" example:"en-GB"`
+		Units         Units  `json:"units,omitzero"`
+		RetentionDays int    `json:"retention_days,omitempty" minimum:"0" maximum:"366000"`
 	}
 }
 
 func createProject(a *API, ctx context.Context, p access.Principal, in *createProjectInput) (*one[Project], error) {
-	if err := checkZone(in.Body.Zone); err != nil {
+	if a.Projects.OperatorsCreate && !p.User.Operator {
+		return nil, lh.Errorf(lh.Forbidden, "on this hub the operators make projects; ask one, who can then make you the owner")
+	}
+	b := in.Body
+	if err := checkZone(b.Zone); err != nil {
 		return nil, err
 	}
-	made, err := a.DB.CreateProject(ctx, p.User.ID, lh.Project{Name: in.Body.Name, Zone: in.Body.Zone})
+	made, err := a.DB.CreateProject(ctx, p.User.ID, lh.Project{Name: b.Name, Description: b.Description, Zone: b.Zone, Language: b.Language,
+		Units: b.Units.units(), Retention: b.RetentionDays})
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +131,11 @@ func getProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*o
 type changeProjectInput struct {
 	ProjectPath
 	Body struct {
-		Name          *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
-		Zone          *string `json:"zone,omitempty" maxLength:"64"`
+		Name          *string `json:"name,omitempty" minLength:"1" maxLength:"200" example:"Skjern Å"`
+		Description   *string `json:"description,omitempty" maxLength:"4000"`
+		Zone          *string `json:"zone,omitempty" maxLength:"64" example:"Europe/Copenhagen"`
+		Language      *string `json:"language,omitempty" maxLength:"35" example:"en-GB"`
+		Units         *Units  `json:"units,omitempty" doc:"Takes the place of all units before"`
 		RetentionDays *int    `json:"retention_days,omitempty" minimum:"0" maximum:"366000" doc:"After how many days samples are deleted for good, approved ones too; 0 keeps them for ever"`
 	}
 }
@@ -110,8 +143,13 @@ type changeProjectInput struct {
 func changeProject(a *API, ctx context.Context, sc store.Scope, in *changeProjectInput) (*one[Project], error) {
 	p, err := a.DB.ChangeProject(ctx, sc, func(p *lh.Project) error {
 		set(&p.Name, in.Body.Name)
+		set(&p.Description, in.Body.Description)
 		set(&p.Zone, in.Body.Zone)
+		set(&p.Language, in.Body.Language)
 		set(&p.Retention, in.Body.RetentionDays)
+		if in.Body.Units != nil {
+			p.Units = in.Body.Units.units()
+		}
 		return checkZone(p.Zone)
 	})
 	if err != nil {
@@ -127,141 +165,69 @@ func set[T any](to *T, given *T) {
 	}
 }
 
-// Member is a member of a project in answers.
-type Member struct {
-	UserID    lh.UserID       `json:"user_id"`
-	Email     string          `json:"email"`
-	Name      string          `json:"name"`
-	Role      lh.Role         `json:"role" enum:"viewer,editor,administrator,owner"`
-	Locations []lh.LocationID `json:"locations" nullable:"false" doc:"Limits the role to these; empty is the whole project"`
+func archiveProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*one[Project], error) {
+	p, err := a.DB.ArchiveProject(ctx, sc, true)
+	return &one[Project]{projectOf(p, sc.Role())}, err
 }
 
-func (a *API) memberOf(ctx context.Context, m lh.Member) (Member, error) {
-	u, err := a.DB.User(ctx, m.User)
-	if err != nil {
-		return Member{}, err
-	}
-	if m.Locations == nil {
-		m.Locations = []lh.LocationID{}
-	}
-	return Member{m.User, u.Email, u.Name, m.Role, m.Locations}, nil
+func restoreProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*one[Project], error) {
+	p, err := a.DB.ArchiveProject(ctx, sc, false)
+	return &one[Project]{projectOf(p, sc.Role())}, err
 }
 
-type listMembersInput struct {
+type deleteProjectInput struct {
 	ProjectPath
-	Page
-	Search
-	Role lh.Role `query:"role" enum:"viewer,editor,administrator,owner"`
+	Now  bool   `query:"now" doc:"Destroy it at once; it cannot be called off"`
+	Name string `query:"name" maxLength:"200" doc:"With now: the project's name, to say that it is this one"`
 }
 
-var memberSheet = sheet[Member]{usual: "email", id: func(m Member) string { return string(m.UserID) }, by: map[string]func(Member) sortKey{
-	"email": func(m Member) sortKey { return byText(m.Email) },
-	"name":  func(m Member) sortKey { return byText(m.Name) },
-	"role":  func(m Member) sortKey { return byText(m.Role) },
-}}
+// deleteProjectOutput is the project that is still there, or nothing.
+type deleteProjectOutput struct {
+	Status int
+	Body   *Project
+}
 
-func listMembers(a *API, ctx context.Context, sc store.Scope, in *listMembersInput) (*list[Member], error) {
-	ms, err := a.DB.Members(ctx, sc)
-	if err != nil {
-		return nil, err
-	}
-	var all []Member
-	for _, m := range ms {
-		if in.Role != "" && m.Role != in.Role {
-			continue
-		}
-		shown, err := a.memberOf(ctx, m)
+func deleteProject(a *API, ctx context.Context, sc store.Scope, in *deleteProjectInput) (*deleteProjectOutput, error) {
+	if !in.Now {
+		p, err := a.DB.ScheduleDestruction(ctx, sc, lh.MillisOf(a.Now().Add(a.Projects.DestroyAfter)))
 		if err != nil {
 			return nil, err
 		}
-		if in.matches(shown.Name, shown.Email) {
-			all = append(all, shown)
-		}
+		shown := projectOf(p, sc.Role())
+		return &deleteProjectOutput{http.StatusAccepted, &shown}, nil
 	}
-	p, err := paged(a, ctx, in.Page, &memberSheet, all)
+	p, err := a.DB.Project(ctx, sc)
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(p, p.items), nil
+	if in.Name != p.Name {
+		return nil, lh.Errorf(lh.Invalid, "query.name: to destroy the project at once, give its name %q, letter by letter", p.Name)
+	}
+	ds, err := a.DB.Devices(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Series.DeleteProject(ctx, sc); err != nil {
+		return nil, err
+	}
+	for _, d := range ds {
+		a.Fleet.Cut(d.ID)
+	}
+	return &deleteProjectOutput{Status: http.StatusNoContent}, nil
 }
 
-type setMemberInput struct {
+func keepProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*one[Project], error) {
+	p, err := a.DB.CancelDestruction(ctx, sc)
+	return &one[Project]{projectOf(p, sc.Role())}, err
+}
+
+type transferProjectInput struct {
 	ProjectPath
 	Body struct {
-		Email     string          `json:"email" maxLength:"254"`
-		Role      lh.Role         `json:"role" enum:"viewer,editor,administrator,owner"`
-		Locations []lh.LocationID `json:"locations,omitempty" maxItems:"100"`
+		UserID lh.UserID `json:"user_id" maxLength:"40" doc:"A member, who becomes an owner of the whole project"`
 	}
 }
 
-func setMember(a *API, ctx context.Context, sc store.Scope, in *setMemberInput) (*one[Member], error) {
-	u, _, err := a.DB.UserByEmail(ctx, in.Body.Email)
-	if lh.CodeOf(err) == lh.NotFound {
-		return nil, lh.Errorf(lh.NotFound, "nobody has an account with the address %s", in.Body.Email)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range in.Body.Locations {
-		if _, err := a.DB.Location(ctx, sc, l); err != nil {
-			return nil, err
-		}
-	}
-	m := lh.Member{Project: sc.Project(), User: u.ID, Role: in.Body.Role, Locations: in.Body.Locations}
-	if err := a.DB.SetMember(ctx, sc, m); err != nil {
-		return nil, err
-	}
-	out, err := a.memberOf(ctx, m)
-	return &one[Member]{out}, err
-}
-
-type MemberPath struct {
-	ProjectPath
-	User lh.UserID `path:"user" maxLength:"40"`
-}
-
-func removeMember(a *API, ctx context.Context, sc store.Scope, in *MemberPath) (*struct{}, error) {
-	return nil, a.DB.RemoveMember(ctx, sc, in.User)
-}
-
-// AuditEvent is one thing somebody did, in answers.
-type AuditEvent struct {
-	Number    int64        `json:"number" doc:"Counts from 1 without a hole"`
-	Time      lh.Millis    `json:"time"`
-	ActorKind lh.ActorKind `json:"actor_kind"`
-	ActorID   string       `json:"actor_id"`
-	Action    string       `json:"action" example:"device.claim"`
-	Subject   string       `json:"subject"`
-	Detail    string       `json:"detail" doc:"JSON of what changed"`
-	Hash      []byte       `json:"hash" doc:"Covers the event and the hash before it"`
-}
-
-type auditInput struct {
-	ProjectPath
-	After  int64  `query:"after" minimum:"0" doc:"Number after which to begin"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor string `query:"cursor" maxLength:"2048" doc:"Where to go on: that of next in the page before"`
-}
-
-func listAudit(a *API, ctx context.Context, sc store.Scope, in *auditInput) (*list[AuditEvent], error) {
-	after := in.After
-	if _, err := a.openCursor(ctx, in.Cursor, &after); err != nil {
-		return nil, err
-	}
-	var es []AuditEvent
-	err := a.DB.Audit(ctx, sc, after, in.Limit+1, func(e lh.AuditEvent) error {
-		es = append(es, AuditEvent{e.Number, e.Time, e.Actor.Kind, e.Actor.ID, e.Action, e.Subject, e.Detail, e.Hash})
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	next := ""
-	if len(es) > in.Limit {
-		es = es[:in.Limit]
-		if next, err = a.cursor(ctx, es[in.Limit-1].Number); err != nil {
-			return nil, err
-		}
-	}
-	return onwards(ctx, listOf(es), next), nil
+func transferProject(a *API, ctx context.Context, sc store.Scope, in *transferProjectInput) (*struct{}, error) {
+	return nil, a.DB.TransferProject(ctx, sc, in.Body.UserID)
 }

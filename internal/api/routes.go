@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -24,16 +25,6 @@ var coreRoutes = []route{
 	signedIn("GET", "/api/v1/session", "get-session", "Who am I, and in which projects", getSession),
 	signedIn("DELETE", "/api/v1/session", "log-out", "Log out", logOut),
 
-	signedIn("GET", "/api/v1/projects", "list-projects", "List my projects", listProjects).sorted(projectSheet.fields()),
-	signedIn("POST", "/api/v1/projects", "create-project", "Make a project, as its owner", createProject),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}", "get-project", "Get a project", getProject),
-	inProject(lh.PermAdminister, "PATCH", "/api/v1/projects/{project}", "change-project", "Change a project", changeProject),
-	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}", "delete-project", "Destroy a project and everything in it, for good", deleteProject),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/members", "list-members", "List the members", listMembers).sorted(memberSheet.fields()),
-	inProject(lh.PermAdminister, "PUT", "/api/v1/projects/{project}/members", "set-member", "Add a member, or change their role", setMember),
-	inProject(lh.PermAdminister, "DELETE", "/api/v1/projects/{project}/members/{user}", "remove-member", "Remove a member", removeMember),
-	inProject(lh.PermAdminister, "GET", "/api/v1/projects/{project}/audit", "list-audit-events", "List what was changed, by whom and when", listAudit),
-
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations", "list-locations", "List the locations", listLocations).sorted(locationSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/locations", "create-location", "Add a location", createLocation),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations/{location}", "get-location", "Get a location", getLocation),
@@ -44,7 +35,7 @@ var coreRoutes = []route{
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices", "claim-device", "Claim a device by the serial and code on its label", claimDevice),
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/devices/{device}", "get-device", "Get a device", getDevice),
 	inProject(lh.PermConfigure, "PATCH", "/api/v1/projects/{project}/devices/{device}", "change-device", "Change a device", changeDevice),
-	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices/{device}/revoke", "revoke-device", "Bar a device at once", revokeDevice).answers(http.StatusOK),
+	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/devices/{device}/revoke", "revoke-device", "Bar a device at once", revokeDevice).answers(http.StatusOK).whileFrozen(),
 
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements", "list-elements", "List the elements", listElements).sorted(elementSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements", "create-element", "Add an element that no device feeds", createElement),
@@ -74,6 +65,8 @@ type route struct {
 	permission       lh.Permission // "" where it concerns no project
 	status           int           // of success; 0 is what the method has: 201 for POST, 204 for DELETE, else 200
 	sorts            []string      // fields a list may be sorted by
+	frozen           bool          // also while the project is archived or about to be destroyed; what only reads always is
+	description      string
 	register         func(a *API, r route)
 }
 
@@ -86,6 +79,19 @@ func (r route) sorted(fields []string) route {
 // answers sets the status of success.
 func (r route) answers(status int) route {
 	r.status = status
+	return r
+}
+
+// whileFrozen opens an operation of a project that is archived, or about to be destroyed: one that takes somebody or
+// something out of it, or does not change it at all.
+func (r route) whileFrozen() route {
+	r.frozen = true
+	return r
+}
+
+// says adds to the description of an operation.
+func (r route) says(text string) route {
+	r.description = text
 	return r
 }
 
@@ -136,11 +142,16 @@ func inProject[I inAProject, O any](perm lh.Permission, method, path, id, summar
 	r := route{method: method, path: path, id: id, permission: perm}
 	r.register = func(a *API, r route) {
 		op := operation(r, summary)
-		op.Description = "Needs the permission “" + string(perm) + "” in the project."
+		op.Description = strings.TrimSpace(op.Description + " Needs the permission “" + string(perm) + "” in the project.")
 		register(a, r, op, func(a *API, ctx context.Context, in *I) (*O, error) {
 			sc, err := a.scope(ctx, (*in).projectID(), perm)
 			if err != nil {
 				return nil, err
+			}
+			if r.method != "GET" && !r.frozen {
+				if err := sc.Standing().Frozen(); err != nil {
+					return nil, err
+				}
 			}
 			return h(a, ctx, sc, in)
 		})
@@ -168,7 +179,7 @@ func (a *API) scope(ctx context.Context, project lh.ProjectID, perm lh.Permissio
 }
 
 func operation(r route, summary string) huma.Operation {
-	op := huma.Operation{Method: r.method, Path: r.path, OperationID: r.id, Summary: summary, MaxBodyBytes: maxBody,
+	op := huma.Operation{Method: r.method, Path: r.path, OperationID: r.id, Summary: summary, Description: r.description, MaxBodyBytes: maxBody,
 		RejectUnknownQueryParameters: true}
 	switch r.method {
 	case "POST":

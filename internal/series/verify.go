@@ -1,7 +1,6 @@
 package series
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +34,10 @@ func (e *Engine) Verify(ctx context.Context, finding func(string), progress func
 		v.Projects++
 		progress(v.Verified)
 	}
-	return v.Verified, nil
+	n, err := e.db.VerifyAccountAudit(ctx)
+	v.AuditEvents += n
+	_, err = v.found(ctx, "audit trail of the installation", err)
+	return v.Verified, err
 }
 
 type verifier struct {
@@ -111,16 +113,10 @@ func (v *verifier) project(ctx context.Context, id lh.ProjectID) error {
 	if err := v.latest(ctx, sc, elements); err != nil {
 		return err
 	}
-	for after, n := int64(0), int64(1); n > 0; {
-		n = 0
-		err := v.e.db.Audit(ctx, sc, after, 1000, func(a lh.AuditEvent) error {
-			after, n = a.Number, n+1
-			v.AuditEvents++
-			return nil
-		})
-		if ok, err := v.found(ctx, "audit trail of "+name, err); !ok {
-			return err
-		}
+	n, err := v.e.db.VerifyAudit(ctx, sc)
+	v.AuditEvents += n
+	if ok, err := v.found(ctx, "audit trail of "+name, err); !ok {
+		return err
 	}
 	return nil
 }
@@ -161,8 +157,7 @@ func (v *verifier) whole(ctx context.Context, sc store.Scope, k chunkKey, c stor
 	if len(v.samples) == 0 {
 		return 0, fmt.Errorf("%w: it holds nothing", errChunk)
 	}
-	s := summarize(v.samples)
-	if !bytes.Equal(s.encode(k.day), c.Summary) {
+	if !sumsUp(k.day, c.Summary, v.samples) {
 		return 0, fmt.Errorf("%w: its summary is not what its samples add up to", errChunk)
 	}
 	lost, err := v.e.revision(ctx, sc, k)
