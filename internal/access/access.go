@@ -24,6 +24,10 @@ type Options struct {
 	URL           string
 	Providers     []Provider
 	RequireFactor string // who must have a second factor: [RequireNobody], [RequireOperators] or [RequireAll]
+
+	SignUpOpen bool      // whether people make accounts by themselves; else they are invited
+	Breached   *Breached // passwords that were leaked; nil knows the commonest alone
+	Mailed     func()    // told when something was put into the outbox; nil is told nothing
 }
 
 // Access is safe for concurrent use.
@@ -40,12 +44,21 @@ type Access struct {
 	keys      *webauthn.WebAuthn // nil: passkeys cannot be had here
 	providers []*provider
 	require   string
+
+	signUpOpen bool
+	breached   *Breached
+	mailed     func()
+	seen       seen
 }
 
 // New returns an Access.
 func New(o Options) *Access {
 	a := &Access{db: o.DB, now: o.Now, log: o.Log, hashers: newHashers(), tries: tries{by: map[string]*try{}},
-		url: strings.TrimSuffix(o.URL, "/"), keys: newKeys(o.URL), require: o.RequireFactor}
+		url: strings.TrimSuffix(o.URL, "/"), keys: newKeys(o.URL), require: o.RequireFactor,
+		signUpOpen: o.SignUpOpen, breached: o.Breached, mailed: o.Mailed, seen: seen{at: map[lh.SessionID]time.Time{}}}
+	if a.mailed == nil {
+		a.mailed = func() {}
+	}
 	for _, p := range o.Providers {
 		a.providers = append(a.providers, newProvider(p))
 	}
@@ -67,7 +80,7 @@ func (a *Access) CreateUser(ctx context.Context, u lh.User, password string) (lh
 	if n := len(u.Name); n == 0 || n > 200 {
 		return u, lh.Errorf(lh.Invalid, "a name has 1 to 200 bytes")
 	}
-	if err := checkPassword(password, u.Email); err != nil {
+	if err := a.newPassword(password, u.Email, u.Name); err != nil {
 		return u, err
 	}
 	hash, err := a.hashers.hash(ctx, password)
@@ -83,7 +96,7 @@ func (a *Access) SetPassword(ctx context.Context, email, password string) error 
 	if err != nil {
 		return err
 	}
-	if err := checkPassword(password, u.Email); err != nil {
+	if err := a.newPassword(password, u.Email, u.Name); err != nil {
 		return err
 	}
 	hash, err := a.hashers.hash(ctx, password)

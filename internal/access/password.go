@@ -7,11 +7,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 
-	lh "github.com/loggerhead-cloud/loggerhead"
 )
 
 // Bounds of a password: long enough to resist guessing, short enough to hash.
@@ -42,19 +40,6 @@ func (h hashers) run(ctx context.Context, password string, salt []byte, time, me
 		return nil, ctx.Err()
 	}
 	return argon2.IDKey([]byte(password), salt, time, memory, lanes, n), nil
-}
-
-// checkPassword refuses what is too short, too long or plainly the person's own address.
-func checkPassword(password, email string) error {
-	switch n := utf8.RuneCountInString(password); {
-	case n < MinPassword:
-		return lh.Errorf(lh.Invalid, "the password has %d characters; use at least %d", n, MinPassword)
-	case len(password) > MaxPassword:
-		return lh.Errorf(lh.Invalid, "the password is longer than %d bytes", MaxPassword)
-	case strings.EqualFold(password, email):
-		return lh.Errorf(lh.Invalid, "the password is the e-mail address; choose another")
-	}
-	return nil
 }
 
 // hash returns the argon2id hash of a password in PHC form.

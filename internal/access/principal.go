@@ -65,14 +65,14 @@ func (a *Access) Authenticate(ctx context.Context, token string, remote netip.Ad
 // session returns who a session's token belongs to.
 func (a *Access) session(ctx context.Context, token string, remote netip.Addr) (Principal, error) {
 	s, err := a.db.Session(ctx, tokenHash(token))
-	if lh.CodeOf(err) == lh.NotFound || err == nil && s.Expires <= lh.MillisOf(a.now()) {
+	if lh.CodeOf(err) == lh.NotFound || err == nil && (s.Expires <= lh.MillisOf(a.now()) || a.idle(s)) {
 		return Principal{}, gone()
 	}
 	if err != nil {
 		return Principal{}, err
 	}
 	u, err := a.db.User(ctx, s.User)
-	if lh.CodeOf(err) == lh.NotFound {
+	if lh.CodeOf(err) == lh.NotFound || err == nil && u.Disabled != 0 {
 		return Principal{}, gone()
 	}
 	return Principal{Kind: lh.ActorUser, User: u, Session: s, Remote: remote}, err
@@ -84,7 +84,11 @@ func (a *Access) StillIn(ctx context.Context, p Principal) error {
 		_, err := a.program(ctx, p.how, p.Remote)
 		return err
 	}
-	return a.db.SessionStands(ctx, p.Session.ID)
+	if err := a.db.SessionStands(ctx, p.Session.ID); err != nil {
+		return err
+	}
+	a.noteUse(ctx, p, "") // a page that only shows live values is used, too
+	return nil
 }
 
 // Grant is what a principal is in a project.

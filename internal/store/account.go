@@ -38,7 +38,7 @@ func (t *tx) setPassword(ctx context.Context, id lh.UserID, passwordHash string,
 
 // ChangePassword is a person's own change of their password: their other sessions end, this one goes on under the token
 // with the new hash, and they are told by mail.
-func (db *DB) ChangePassword(ctx context.Context, by lh.Actor, s lh.Session, tokenHash []byte, passwordHash string, notice notify.Mail) error {
+func (db *DB) ChangePassword(ctx context.Context, by lh.Actor, s lh.Session, tokenHash []byte, passwordHash string, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		if err := t.setPassword(ctx, s.User, passwordHash, s.ID); err != nil {
 			return err
@@ -50,7 +50,7 @@ func (db *DB) ChangePassword(ctx context.Context, by lh.Actor, s lh.Session, tok
 		if n == 0 {
 			return lh.Errorf(lh.Unauthenticated, "log in first, or again")
 		}
-		if err := t.mail(ctx, noticeLife, notice); err != nil {
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
 			return err
 		}
 		return t.auditAccount(ctx, by, "account.password", s.User, nil)
@@ -211,7 +211,7 @@ func (db *DB) SetDisabled(ctx context.Context, by lh.Actor, id lh.UserID, disabl
 
 // DeleteUser deletes an account with everything that is its own. What it did stays in the audit trails, by its id alone.
 // Conflict: it is the last owner of a project, which is named.
-func (db *DB) DeleteUser(ctx context.Context, by lh.Actor, id lh.UserID, notice *notify.Mail) error {
+func (db *DB) DeleteUser(ctx context.Context, by lh.Actor, id lh.UserID, told ...notify.Mail) error {
 	return db.update(ctx, func(t *tx) error {
 		var in []lh.ProjectID
 		err := db.each(ctx, t, `SELECT project_id FROM member WHERE user_id = $1 ORDER BY project_id`, []any{id}, func(scan func(...any) error) error {
@@ -262,10 +262,8 @@ func (db *DB) DeleteUser(ctx context.Context, by lh.Actor, id lh.UserID, notice 
 		if n == 0 {
 			return lh.Errorf(lh.NotFound, "there is no such user")
 		}
-		if notice != nil {
-			if err := t.mail(ctx, noticeLife, *notice); err != nil {
-				return err
-			}
+		if err := t.mail(ctx, noticeLife, told...); err != nil {
+			return err
 		}
 		return t.auditAccount(ctx, by, "account.delete", id, nil)
 	})
@@ -309,7 +307,7 @@ func (db *DB) Sessions(ctx context.Context, id lh.UserID) ([]lh.Session, error) 
 	return ss, nil
 }
 
-// UseSession notes when, from where and with which program a session was last used.
+// UseSession notes when, from where and with which program a session was last used. Without a program, when alone.
 func (db *DB) UseSession(ctx context.Context, s lh.Session) error {
 	k, err := db.key(ctx, db.read, installation)
 	if err != nil {
@@ -320,6 +318,10 @@ func (db *DB) UseSession(ctx context.Context, s lh.Session) error {
 		return err
 	}
 	return db.update(ctx, func(t *tx) error {
+		if s.Agent == "" {
+			_, err := t.exec(ctx, `UPDATE session SET used = $2 WHERE id = $1`, s.ID, s.Used)
+			return err
+		}
 		_, err := t.exec(ctx, `UPDATE session SET used = $2, body = $3 WHERE id = $1`, s.ID, s.Used, body)
 		return err
 	})

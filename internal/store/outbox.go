@@ -112,6 +112,16 @@ func (db *DB) DropMail(ctx context.Context, id lh.MailID) error {
 	})
 }
 
+// AnswerMail removes a question and puts the mail that answers it into the outbox.
+func (db *DB) AnswerMail(ctx context.Context, id lh.MailID, life lh.Millis, m notify.Mail) error {
+	return db.update(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, `DELETE FROM outbox WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return t.mail(ctx, life, m)
+	})
+}
+
 // PutOffMail makes an item due at a later time.
 func (db *DB) PutOffMail(ctx context.Context, id lh.MailID, due lh.Millis) error {
 	return db.update(ctx, func(t *tx) error {
