@@ -111,16 +111,50 @@ func (c Calendar) Start(t lh.Millis) lh.Millis {
 
 // Next returns the first instant of the bucket after the one that holds t: later than t, always.
 func (c Calendar) Next(t lh.Millis) lh.Millis {
+	return c.next(t, new(zoneSpan))
+}
+
+// zoneSpan is a span of time in which a zone's clock does not change: whoever asks for one bucket after the other finds
+// the zone once. The zero value is empty.
+type zoneSpan struct {
+	begin, end lh.Millis
+	offset     lh.Millis
+}
+
+func (z *zoneSpan) find(at time.Time, t lh.Millis) {
+	if t >= z.begin && t < z.end {
+		return
+	}
+	_, offset := at.Zone()
+	z.begin, z.end, z.offset = math.MinInt64, math.MaxInt64, lh.Millis(offset)*1000
+	begin, end := at.ZoneBounds()
+	if !begin.IsZero() {
+		z.begin = lh.MillisOf(begin)
+	}
+	if !end.IsZero() {
+		z.end = lh.MillisOf(end)
+	}
+}
+
+// farChange is so far away that a change of the clock moves no cut of a day.
+const farChange = 3 * lh.DayMillis
+
+func (c Calendar) next(t lh.Millis, z *zoneSpan) lh.Millis {
 	at := t.Time().In(c.loc)
+	z.find(at, t)
+	local := int64(t + z.offset)
 	if c.step.Unit <= Minute || c.step.Unit == Hour && c.step.N == 1 {
 		width := int64(c.step.N) * [...]int64{Second: 1000, Minute: 60_000, Hour: 3_600_000}[c.step.Unit]
-		_, offset := at.Zone()
-		local := int64(t) + int64(offset)*1000
-		next := lh.Millis(local - mod(local, width) + width - int64(offset)*1000)
-		if _, end := at.ZoneBounds(); !end.IsZero() && lh.MillisOf(end) < next {
-			return lh.MillisOf(end)
+		return min(lh.Millis(local-mod(local, width)+width)-z.offset, z.end)
+	}
+	if c.step.Unit == Hour || c.step.Unit == Day && c.step.N == 1 {
+		width := int64(lh.DayMillis)
+		if c.step.Unit == Hour {
+			width = int64(c.step.N) * 3_600_000
 		}
-		return next
+		if (z.begin == math.MinInt64 || t-z.begin > farChange) && (z.end == math.MaxInt64 || z.end-t > farChange) {
+			return lh.Millis(local-mod(local, width)+width) - z.offset // the wall clock and the time agree
+		}
 	}
 	w := c.floor(at)
 	for range 8 { // more than one only where the clock skips a whole bucket

@@ -66,6 +66,7 @@ type Stats struct {
 // concurrent use.
 type Aggregator struct {
 	cal      Calendar
+	zone     zoneSpan
 	o        Options
 	from, to lh.Millis
 	emit     func(*Stats) error
@@ -76,7 +77,7 @@ type Aggregator struct {
 	open   bool
 	at     lh.Millis // where the next bucket begins
 	sum    daySum
-	moment welford
+	moment moment
 	values []float64
 	wind   Wind
 
@@ -113,13 +114,13 @@ type badRun struct {
 
 // begin opens the next bucket.
 func (a *Aggregator) begin() {
-	start, end := a.at, min(a.cal.Next(a.at), a.to)
+	start, end := a.at, min(a.cal.next(a.at, &a.zone), a.to)
 	a.s = Stats{Start: start, End: end, Percentiles: a.s.Percentiles[:0]}
 	if a.o.Interval > 0 {
 		a.s.Expected = max(1, int64(math.Round(float64(end-start)/float64(a.o.Interval))))
 	}
 	a.open, a.at = true, end
-	a.sum, a.moment, a.values, a.wind = daySum{}, welford{}, a.values[:0], Wind{}
+	a.sum, a.moment, a.values, a.wind = daySum{}, moment{}, a.values[:0], Wind{}
 	a.linear, a.linearMs, a.carried, a.carriedMs, a.gapped = 0, 0, 0, 0, false
 }
 
@@ -187,8 +188,9 @@ func (a *Aggregator) reach(t lh.Millis) error {
 	}
 }
 
-// Add takes the next sample.
+// Add takes the next sample. Its rank is left out.
 func (a *Aggregator) Add(s lh.Sample) error {
+	s.Rank = 0
 	usable := s.Flag != lh.FlagBad && s.Flag != lh.FlagMissing
 	at := s.Time - a.shift
 	if at < a.from {
@@ -257,7 +259,7 @@ func (a *Aggregator) addBad(at lh.Millis, f lh.Flag) {
 		a.bad[n-1].flag = max(a.bad[n-1].flag, f)
 		return
 	}
-	a.bad = append(a.bad, badRun{a.cal.Next(at), 1, f})
+	a.bad = append(a.bad, badRun{a.cal.next(at, &a.zone), 1, f})
 }
 
 // Finish closes the buckets that are left.
@@ -271,18 +273,22 @@ func (a *Aggregator) line(p, q lh.Sample) error {
 	}
 	span := float64(q.Time - p.Time)
 	if a.open && p.Time >= a.s.Start && q.Time <= a.s.End { // what follows, for a line that crosses no edge
-		rise := q.Value - p.Value
-		a.linear += ((p.Value + rise*0) + (p.Value + rise)) / 2 * span
+		a.linear += float64((p.Value + q.Value) / 2 * span)
 		a.linearMs += span
 		return nil
 	}
-	value := func(t lh.Millis) float64 { return p.Value + (q.Value-p.Value)*(float64(t-p.Time)/span) }
+	value := func(t lh.Millis) float64 {
+		if t == q.Time {
+			return q.Value
+		}
+		return p.Value + float64((q.Value-p.Value)*(float64(t-p.Time)/span))
+	}
 	for x := max(p.Time, a.from); x < min(q.Time, a.to); {
 		if err := a.reach(x); err != nil {
 			return err
 		}
 		y := min(q.Time, a.s.End)
-		a.linear += (value(x) + value(y)) / 2 * float64(y-x)
+		a.linear += float64((value(x) + value(y)) / 2 * float64(y-x))
 		a.linearMs += float64(y - x)
 		x = y
 	}
@@ -292,7 +298,7 @@ func (a *Aggregator) line(p, q lh.Sample) error {
 // carry counts the newest value up to t, which lies in the open bucket or at its end.
 func (a *Aggregator) carry(t lh.Millis) {
 	if a.have && t > a.walked {
-		a.carried += a.prev.Value * float64(t-a.walked)
+		a.carried += float64(a.prev.Value * float64(t-a.walked))
 		a.carriedMs += float64(t - a.walked)
 	}
 	a.walked = max(a.walked, t)
@@ -324,24 +330,50 @@ func (d *daySum) add(s lh.Sample) {
 
 func (d *daySum) total() float64 { return d.days + d.current }
 
-// welford is the running variance; it loses no digits when values are large and close together.
-type welford struct {
-	n       float64
-	mean, m float64
+// moment is the running variance. It takes momentBlock values at a time as their distances from the first of them, and
+// the squares of those: as that one is among them, hardly anything cancels, however large the values and close together
+// they are, and no value waits for a division after the one before. Blocks are joined by Chan's formula.
+type moment struct {
+	n, mean, m          float64 // of the blocks that are full
+	k                   int     // values of the open block
+	first, sum, squares float64
 }
 
-func (w *welford) add(v float64) {
-	w.n++
-	d := v - w.mean
-	w.mean += d / w.n
-	w.m += d * (v - w.mean)
+const momentBlock = 64
+
+func (m *moment) add(v float64) {
+	if m.k == 0 {
+		m.first = v
+	}
+	d := v - m.first
+	m.sum += d
+	m.squares += float64(d * d) // the conversion forbids to fuse, so that every processor gives the same bits
+	if m.k++; m.k == momentBlock {
+		m.join()
+	}
 }
 
-func (w *welford) stdDev() float64 {
-	if w.n < 2 {
+// join adds the open block to the others.
+func (m *moment) join() {
+	if m.k == 0 {
+		return
+	}
+	k := float64(m.k)
+	off := m.sum / k
+	within := max(m.squares-float64(m.sum*off), 0)
+	d := m.first + off - m.mean
+	n := m.n + k
+	m.m += within + float64(float64(d*d)*(m.n/n))*k
+	m.mean += float64(d * (k / n))
+	m.n, m.k, m.sum, m.squares = n, 0, 0, 0
+}
+
+func (m *moment) stdDev() float64 {
+	m.join()
+	if m.n < 2 {
 		return math.NaN()
 	}
-	return math.Sqrt(w.m / (w.n - 1))
+	return math.Sqrt(m.m / (m.n - 1))
 }
 
 // percentile of sorted values, linear between the two nearest ranks (type 7 of Hyndman and Fan, what R, NumPy and
