@@ -17,7 +17,7 @@ import (
 
 // least is the least role that may call each operation, written out by hand: "public", "signed in",
 // "operator", or a role in the project.
-var least = joined(coreLeast, peopleLeast, factorLeast, serviceLeast, projectLeast, changeLeast, exportLeast, auditLeast)
+var least = joined(coreLeast, peopleLeast, factorLeast, serviceLeast, projectLeast, changeLeast, exportLeast, auditLeast, pairingLeast)
 
 // joined puts tables together that have no name in common.
 func joined[T any](tables ...map[string]T) map[string]T {
@@ -53,7 +53,7 @@ type call struct {
 }
 
 // calls makes a fresh call of each operation, on things of scope's project.
-var calls = joined(coreCalls, peopleCalls, factorCalls, serviceCalls, projectCalls, changeCalls, exportCalls, auditCalls)
+var calls = joined(coreCalls, peopleCalls, factorCalls, serviceCalls, projectCalls, changeCalls, exportCalls, auditCalls, pairingCalls)
 
 var coreCalls = map[string]func(r *rig, sc store.Scope) call{
 	"log-in": func(*rig, store.Scope) call {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,12 +19,12 @@ import (
 // routes is every operation of the API with who may call it. There are three ways in and no other: public by name,
 // signedIn for what concerns the caller alone, and inProject, whose handlers get a Scope, which exists only after the
 // permission was checked.
-var routes = slices.Concat(coreRoutes, peopleRoutes, factorRoutes, serviceRoutes, projectRoutes, changeRoutes, exportRoutes, auditRoutes)
+var routes = slices.Concat(coreRoutes, peopleRoutes, factorRoutes, serviceRoutes, projectRoutes, changeRoutes, exportRoutes, auditRoutes, pairingRoutes)
 
 var coreRoutes = []route{
 	public("POST", "/api/v1/session", "log-in", "Log in with e-mail and password", logIn).answers(http.StatusOK),
-	signedIn("GET", "/api/v1/session", "get-session", "Who am I, and in which projects", getSession),
-	signedIn("DELETE", "/api/v1/session", "log-out", "Log out", logOut),
+	signedIn("GET", "/api/v1/session", "get-session", "Who am I, and in which projects", getSession).unproven(),
+	signedIn("DELETE", "/api/v1/session", "log-out", "Log out", logOut).unproven(),
 
 	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/locations", "list-locations", "List the locations", listLocations).sorted(locationSheet.fields()),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/locations", "create-location", "Add a location", createLocation),
@@ -61,13 +62,20 @@ var coreRoutes = []route{
 type route struct {
 	method, path, id string
 	public           bool
-	open             bool          // signedIn, and for service accounts too
+	open             bool   // signedIn, and for service accounts too
+	people           bool   // in a project, and for people only
+	cost             int    // points of the rate limit; 0 is 1
+	class            string // in what programs are counted by; "" is read or change, by the method
+	body             int64  // bytes of the request's body at most; 0 is maxBody
+	details          func(*huma.Operation)
+	setsUp           bool          // also without the second factor that the installation wants
 	permission       lh.Permission // "" where it concerns no project
 	status           int           // of success; 0 is what the method has: 201 for POST, 204 for DELETE, else 200
 	sorts            []string      // fields a list may be sorted by
 	frozen           bool          // also while the project is archived or about to be destroyed; what only reads always is
 	description      string
-	register         func(a *API, r route)
+	manners
+	register func(a *API, r route)
 }
 
 // sorted tells callers what a list may be sorted by; see page.go.
@@ -98,6 +106,36 @@ func (r route) says(text string) route {
 // programs opens a signedIn operation to service accounts; without it only people may.
 func (r route) programs() route {
 	r.open = true
+	return r
+}
+
+// forPeople closes an operation of a project to programs, whatever their role.
+func (r route) forPeople() route {
+	r.people = true
+	return r
+}
+
+// costs sets what an operation that is heavy for the hub takes of its caller's rate limit.
+func (r route) costs(points int) route {
+	r.cost = points
+	return r
+}
+
+// counts sets the class by which it is counted what programs do.
+func (r route) counts(class string) route {
+	r.class = class
+	return r
+}
+
+// takes sets the longest body of a request.
+func (r route) takes(bytes int64) route {
+	r.body = bytes
+	return r
+}
+
+// described adds to the description what the types of the handler do not say.
+func (r route) described(details func(*huma.Operation)) route {
+	r.details = details
 	return r
 }
 
@@ -148,6 +186,9 @@ func inProject[I inAProject, O any](perm lh.Permission, method, path, id, summar
 			if err != nil {
 				return nil, err
 			}
+			if r.people && principal(ctx).Kind != lh.ActorUser {
+				return nil, lh.Errorf(lh.Forbidden, "this is for people; a program may not do it, whatever its role")
+			}
 			if r.method != "GET" && !r.frozen {
 				if err := sc.Standing().Frozen(); err != nil {
 					return nil, err
@@ -181,6 +222,9 @@ func (a *API) scope(ctx context.Context, project lh.ProjectID, perm lh.Permissio
 func operation(r route, summary string) huma.Operation {
 	op := huma.Operation{Method: r.method, Path: r.path, OperationID: r.id, Summary: summary, Description: r.description, MaxBodyBytes: maxBody,
 		RejectUnknownQueryParameters: true}
+	if r.manners.body > 0 {
+		op.MaxBodyBytes, op.BodyReadTimeout = r.manners.body, bodyPatience
+	}
 	switch r.method {
 	case "POST":
 		op.DefaultStatus = http.StatusCreated
@@ -189,6 +233,12 @@ func operation(r route, summary string) huma.Operation {
 	}
 	if r.status != 0 {
 		op.DefaultStatus = r.status
+	}
+	if r.body != 0 {
+		op.MaxBodyBytes = r.body
+	}
+	if r.details != nil {
+		r.details(&op)
 	}
 	return op
 }
@@ -201,42 +251,30 @@ func request(ctx context.Context) (*http.Request, http.ResponseWriter) {
 	return v[0].(*http.Request), v[1].(http.ResponseWriter)
 }
 
-// register adds an operation to huma, with our errors and metrics.
+// register adds an operation to huma, with our errors, metrics and manners.
 func register[I, O any](a *API, r route, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
 	op.Responses = a.streamed(op.OperationID)
+	r.secret = r.secret || showsSecret(reflect.TypeFor[O](), 0)
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
-		r, w := humago.Unwrap(c)
-		next(huma.WithValue(c, requestKey{}, [2]any{r, w}))
+		req, w := humago.Unwrap(c)
+		c = huma.WithValue(c, requestKey{}, [2]any{req, w})
+		a.behave(r, c.Operation(), c, next)
 		a.requests.WithLabelValues(op.OperationID, strconv.Itoa(c.Status()/100)+"xx").Inc()
 	}}
+	h = conditional(r, h)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(a, ctx, in)
 		if err != nil {
 			r, _ := request(ctx)
 			p := problemOf(a.Log, r, err)
-			if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
-				return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {"10"}})
+			if after := p.retryAfter(); after != "" {
+				return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {after}})
 			}
 			return nil, p
 		}
 		return out, nil
 	})
 	describe(a.huma.OpenAPI().Paths[op.Path], r)
-}
-
-// describe adds to a description what no input type says.
-func describe(item *huma.PathItem, r route) {
-	if r.sorts == nil || item.Get == nil {
-		return
-	}
-	for _, p := range item.Get.Parameters {
-		if p.Name == "sort" {
-			p.Schema.Enum = nil
-			for _, f := range r.sorts {
-				p.Schema.Enum = append(p.Schema.Enum, f, "-"+f)
-			}
-		}
-	}
 }
 
 // list is the answer of every list; see page.go.
