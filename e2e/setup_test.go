@@ -197,7 +197,7 @@ func (in *installation) logIn(h *hub, email string) *client.Client {
 // claim lists a device and claims it; it returns its claim code.
 func (in *installation) claim(c *client.Client, project, serial string) (client.Device, string) {
 	in.t.Helper()
-	out := in.command(nil, "device", "add", serial)
+	out := in.command(nil, "inventory", "add", serial)
 	code := regexp.MustCompile(`[0-9A-Z]{4}(-[0-9A-Z]{4}){4}`).FindString(out)
 	if code == "" {
 		in.t.Fatalf("no claim code: %s", out)

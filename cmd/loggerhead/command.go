@@ -17,16 +17,16 @@ var version string
 
 // commands is the whole command line; each command has its Run beside it.
 type commands struct {
-	Init    initCommand    `cmd:"" help:"Make an installation: folder, keys, certificate authority, database, configuration."`
-	Serve   serveCommand   `cmd:"" help:"Run the hub until it is told to stop (SIGINT or SIGTERM)."`
-	Health  healthCommand  `cmd:"" help:"Ask a running hub on this machine whether it is well. Exit status 0 only if it is."`
-	User    userCommand    `cmd:"" help:"People's accounts."`
-	Device  deviceCommand  `cmd:"" help:"The inventory: devices that may be claimed."`
-	Demo    demoCommand    `cmd:"" help:"Run a hub with three dataloggers to look at, in a folder of its own."`
-	Config  configCommand  `cmd:"" help:"The configuration file."`
-	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the description of the REST API (OpenAPI 3.1, JSON)."`
-	Verify  verifyCommand  `cmd:"" help:"Read everything that is stored and say what is damaged. Exit status 0 only if nothing is."`
-	Version versionCommand `cmd:"" help:"Print the program's version."`
+	Init      initCommand      `cmd:"" help:"Make an installation: folder, keys, certificate authority, database, configuration."`
+	Serve     serveCommand     `cmd:"" help:"Run the hub until it is told to stop (SIGINT or SIGTERM)."`
+	Health    healthCommand    `cmd:"" help:"Ask a running hub on this machine whether it is well. Exit status 0 only if it is."`
+	User      userCommand      `cmd:"" help:"People's accounts."`
+	Inventory inventoryCommand `cmd:"" help:"The installation's inventory: devices that may be claimed."`
+	Demo      demoCommand      `cmd:"" help:"Run a hub with three dataloggers to look at, in a folder of its own."`
+	Config    configCommand    `cmd:"" help:"The configuration file."`
+	OpenAPI   openAPICommand   `cmd:"" name:"openapi" help:"Print the description of the REST API (OpenAPI 3.1, JSON)."`
+	Verify    verifyCommand    `cmd:"" help:"Read everything that is stored and say what is damaged. Exit status 0 only if nothing is."`
+	Version   versionCommand   `cmd:"" help:"Print the program's version."`
 }
 
 // program is what a command has from the process it runs in.

@@ -10,9 +10,9 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
 )
 
-type deviceCommand struct {
-	Add  deviceAddCommand  `cmd:"" help:"List a device in the inventory, or give a listed one a new claim code. The code is printed this once."`
-	Show deviceShowCommand `cmd:"" help:"Show what the inventory says of a device."`
+type inventoryCommand struct {
+	Add  inventoryAddCommand  `cmd:"" help:"List a device in the inventory, or give a listed one a new claim code. The code is printed this once."`
+	Show inventoryShowCommand `cmd:"" help:"Show what the inventory says of a device."`
 }
 
 // inventory runs fn on the installation's inventory.
@@ -25,13 +25,13 @@ func (c configPath) inventory(ctx context.Context, p program, fn func(*fleet.Fle
 	return errors.Join(fn(fleet.New(fleet.Options{DB: db, Log: log}), db), db.Close())
 }
 
-type deviceAddCommand struct {
+type inventoryAddCommand struct {
 	configPath
 	Serial   string `arg:"" help:"Serial on the device's label: letters, digits and -._/"`
 	Hardware string `help:"Hardware id, e.g. lh-sim-1."`
 }
 
-func (d deviceAddCommand) Run(ctx context.Context, p program) error {
+func (d inventoryAddCommand) Run(ctx context.Context, p program) error {
 	return d.inventory(ctx, p, func(f *fleet.Fleet, _ *store.DB) error {
 		code, err := f.List(ctx, d.Serial, d.Hardware)
 		if err == nil {
@@ -41,12 +41,12 @@ func (d deviceAddCommand) Run(ctx context.Context, p program) error {
 	})
 }
 
-type deviceShowCommand struct {
+type inventoryShowCommand struct {
 	configPath
 	Serial string `arg:"" help:"Serial on the device's label."`
 }
 
-func (d deviceShowCommand) Run(ctx context.Context, p program) error {
+func (d inventoryShowCommand) Run(ctx context.Context, p program) error {
 	return d.inventory(ctx, p, func(_ *fleet.Fleet, db *store.DB) error {
 		it, err := db.Inventory(ctx, d.Serial)
 		if err != nil {
