@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/x509"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/loggerhead-cloud/loggerhead/internal/config"
+	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 )
 
@@ -50,6 +52,13 @@ type Config struct {
 	// For the operator: health, metrics, profiles. In plaintext, so it must be a loopback address.
 	Private ListenConfig `yaml:"private"`
 
+	// How mail is sent. Without an address none is: what a mail would bring, links above all, is written into the log
+	// for the operator to pass on.
+	Mail MailConfig `yaml:"mail"`
+
+	// What is asked of new passwords.
+	Passwords PasswordsConfig `yaml:"passwords"`
+
 	// How samples are kept.
 	Series SeriesConfig `yaml:"series"`
 
@@ -72,6 +81,40 @@ type PeopleConfig struct {
 	// certificate under the installation's root, which browsers know only after the root was added to them.
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+
+	// Where people reach the web app, as links in mails say it: https, a host, a port where it is not 443. Empty is the
+	// first of hosts with the port of listen.
+	URL string `yaml:"url"`
+
+	// Who makes accounts: "invitation" is who was invited, "open" is also everybody who proves an e-mail address.
+	SignUp string `yaml:"sign_up"`
+}
+
+// MailConfig says how mail is sent.
+type MailConfig struct {
+	// The mail server's name and port, such as smtp.example.org:587.
+	Address string `yaml:"address"`
+
+	// How the connection is protected: "starttls", "implicit" (TLS from the first byte, port 465), or "none", which is
+	// refused but to a server on this machine. The server's certificate is verified.
+	TLS string `yaml:"tls"`
+
+	// The sender's address.
+	From string `yaml:"from"`
+
+	// The user to log in as, and a file of mode 0600 whose first line is the password. Without them nobody logs in.
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+
+	// A PEM file with the authorities that the server's certificate may come from; empty are those of the system.
+	CA string `yaml:"ca"`
+}
+
+// PasswordsConfig says what is asked of new passwords, beside at least ten characters and not to be a common one.
+type PasswordsConfig struct {
+	// A file of leaked passwords that are refused: the SHA-1 list of Have I Been Pwned, ordered by hash. Empty checks
+	// the most common ones alone.
+	Breached string `yaml:"breached"`
 }
 
 // SeriesConfig says how samples are kept.
@@ -87,7 +130,8 @@ type SeriesConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Data: ".", Database: "sqlite:hub.db", MasterKey: "master.key", TrustDomain: "loggerhead.internal", Hosts: []string{"localhost", "127.0.0.1"},
-		People: PeopleConfig{Listen: ":8443"}, MQTT: ListenConfig{":8883"}, Devices: ListenConfig{":8884"}, Private: ListenConfig{"127.0.0.1:8885"},
+		People: PeopleConfig{Listen: ":8443", SignUp: "invitation"}, MQTT: ListenConfig{":8883"}, Devices: ListenConfig{":8884"}, Private: ListenConfig{"127.0.0.1:8885"},
+		Mail:   MailConfig{TLS: notify.StartTLS},
 		Series: SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
 		Log:    config.Log{Level: slog.LevelInfo, Format: "text"},
 	}
@@ -128,6 +172,7 @@ func (c *Config) resolve(base string) {
 	c.Data = under(base, c.Data)
 	c.MasterKey = under(c.Data, c.MasterKey)
 	c.People.Certificate, c.People.Key = under(c.Data, c.People.Certificate), under(c.Data, c.People.Key)
+	c.Mail.PasswordFile, c.Mail.CA, c.Passwords.Breached = under(c.Data, c.Mail.PasswordFile), under(c.Data, c.Mail.CA), under(c.Data, c.Passwords.Breached)
 	if p, ok := strings.CutPrefix(c.Database, "sqlite:"); ok && p != "" {
 		c.Database = "sqlite:" + under(c.Data, p)
 	}
@@ -169,6 +214,23 @@ func (c *Config) check() error {
 	if (c.People.Certificate == "") != (c.People.Key == "") {
 		bad("people.certificate and people.key go together: set both or none")
 	}
+	if c.People.URL != "" {
+		if u, err := url.Parse(c.People.URL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			bad("people.url: %q is not https:// and a host, such as https://hub.example.org", c.People.URL)
+		}
+	}
+	if c.People.SignUp != "invitation" && c.People.SignUp != "open" {
+		bad("people.sign_up: %q is neither invitation nor open", c.People.SignUp)
+	}
+	if c.Mail.Address != "" {
+		if err := c.Mail.smtp(nil).Check(); err != nil {
+			bad("mail.%w", err)
+		}
+	} else if c.Mail.From != "" || c.Mail.User != "" {
+		bad("mail.address: it is missing; without it no mail is sent")
+	} else if c.People.SignUp == "open" {
+		bad("people.sign_up: open needs a mail server (mail.address), by which people prove their addresses")
+	}
 	if len(c.Hosts) == 0 {
 		bad("hosts: at least one name or address is needed")
 	}
@@ -182,6 +244,26 @@ func (c *Config) check() error {
 		bad("log.%w", err)
 	}
 	return errors.Join(errs...)
+}
+
+func (m MailConfig) smtp(roots *x509.CertPool) notify.SMTP {
+	return notify.SMTP{Address: m.Address, TLS: m.TLS, From: m.From, User: m.User, PasswordFile: m.PasswordFile, Roots: roots}
+}
+
+// PeopleURL is where people reach the web app, without a slash at its end. listen is where the hub listens for them.
+func (c Config) PeopleURL(listen string) string {
+	if c.People.URL != "" {
+		return strings.TrimRight(c.People.URL, "/")
+	}
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil || len(c.Hosts) == 0 {
+		return ""
+	}
+	u := url.URL{Scheme: "https", Host: net.JoinHostPort(c.Hosts[0], port)}
+	if port == "443" {
+		u.Host = strings.TrimSuffix(u.Host, ":443")
+	}
+	return u.String()
 }
 
 // checkDatabase refuses what is no database, and a password in a file that says where it is. Its errors repeat nothing

@@ -49,6 +49,8 @@ func (s *Server) health(ctx context.Context) []check {
 	} else {
 		add("series", nil, "uploads are folded")
 	}
+	detail, err := s.mailHealth(ctx)
+	add("mail", err, detail)
 	expiry := func(name string, c *x509.Certificate, margin time.Duration) {
 		left := c.NotAfter.Sub(s.now())
 		var err error

@@ -24,6 +24,7 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/fleet"
 	"github.com/loggerhead-cloud/loggerhead/internal/gateway"
 	"github.com/loggerhead-cloud/loggerhead/internal/ingest"
+	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 	"github.com/loggerhead-cloud/loggerhead/internal/series"
@@ -43,12 +44,14 @@ type Server struct {
 	now     func() time.Time
 	metrics *prometheus.Registry
 
-	db      *store.DB
-	engine  *series.Engine
-	access  *access.Access
-	gateway *gateway.Gateway
-	api     *api.API
-	certs   *certificates
+	db       *store.DB
+	engine   *series.Engine
+	access   *access.Access
+	gateway  *gateway.Gateway
+	api      *api.API
+	mail     *notify.Queue
+	breached *access.Breached
+	certs    *certificates
 
 	people, devices, mqtt, private net.Listener
 	servers                        []*httpServer
@@ -119,7 +122,17 @@ func New(ctx context.Context, c Config, d Deps) (s *Server, err error) {
 
 // wire builds the parts in the order they depend on each other.
 func (s *Server) wire(auth *authorities, d Deps) error {
-	s.access = access.New(access.Options{DB: s.db, Now: s.now, Log: s.log})
+	var err error
+	if err := s.wireMail(); err != nil {
+		return err
+	}
+	if s.cfg.Passwords.Breached != "" {
+		if s.breached, err = access.OpenBreached(s.cfg.Passwords.Breached); err != nil {
+			return fmt.Errorf("passwords.breached: %w", err)
+		}
+	}
+	s.access = access.New(access.Options{DB: s.db, Now: s.now, Log: s.log, URL: s.cfg.PeopleURL(s.people.Addr().String()),
+		SignUpOpen: s.cfg.People.SignUp == "open", Breached: s.breached, Mailed: s.mail.Wake})
 	s.engine = series.New(s.db, series.Options{CommitWait: s.cfg.Series.CommitWait, FoldAge: s.cfg.Series.FoldAge, Scope: s.access.Hub,
 		Now: s.now, Log: s.log, Registerer: s.metrics})
 	fl := fleet.New(fleet.Options{DB: s.db, Issuer: auth.devices, TrustDomain: auth.trustDomain, DeviceScope: s.access.DeviceScope,
@@ -213,6 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serve("mqtt", func() error { return s.gateway.ServeMQTT(edgeCtx, s.mqtt) })
+	serve("mail", func() error { s.mail.Run(edgeCtx); return nil })
 	serve("certificate renewal", func() error { s.certs.keep(edgeCtx); return nil })
 
 	a := s.Addrs()
@@ -280,6 +294,9 @@ func (s *Server) close() error {
 				err = errors.Join(err, e)
 			}
 		}
+	}
+	if s.breached != nil {
+		err = errors.Join(err, s.breached.Close())
 	}
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())
