@@ -44,7 +44,7 @@ type Config struct {
 	// Send gives a mail to a server; nil where there is none: then the log gets the link.
 	Send func(ctx context.Context, id string, m Mail) error
 	// Answer answers a question, which drops the item too.
-	Answer     func(ctx context.Context, id lh.MailID, a Ask) error
+	Answer     func(ctx context.Context, it Item) error
 	Now        func() time.Time // nil is time.Now
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil registers nowhere
@@ -188,7 +188,7 @@ func (q *Queue) next(ctx context.Context) (more bool, err error) {
 	}
 	switch {
 	case it.Ask != nil:
-		err = q.c.Answer(ctx, it.ID, *it.Ask)
+		err = q.c.Answer(ctx, it)
 	case it.Mail == nil:
 		err = lh.Errorf(lh.Internal, "mail %s in the outbox cannot be read", it.ID)
 	case q.c.Send == nil:
