@@ -170,38 +170,12 @@ func (c *Client) LogOut(ctx context.Context) error {
 	return err
 }
 
-// Project is a project as the asker sees it.
-type Project struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	Zone    string `json:"zone"`
-	Role    string `json:"role"`
-	Created int64  `json:"created"`
-}
-
-// Projects lists the asker's projects.
-func (c *Client) Projects(ctx context.Context) ([]Project, error) {
-	return items[Project](ctx, c, "/api/v1/projects", nil)
-}
-
-// CreateProject makes a project; zone is an IANA name.
-func (c *Client) CreateProject(ctx context.Context, name, zone string) (Project, error) {
-	var p Project
-	err := c.call(ctx, "POST", "/api/v1/projects", nil, map[string]string{"name": name, "zone": zone}, &p)
-	return p, err
-}
-
 func projectPath(project string, more ...string) string {
 	p := "/api/v1/projects/" + url.PathEscape(project)
 	for _, m := range more {
 		p += "/" + url.PathEscape(m)
 	}
 	return p
-}
-
-// SetMember adds the user with this address to a project, or changes their role.
-func (c *Client) SetMember(ctx context.Context, project, email, role string) error {
-	return c.call(ctx, "PUT", projectPath(project, "members"), nil, map[string]string{"email": email, "role": role}, nil)
 }
 
 // Location is a site.

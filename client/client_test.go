@@ -164,7 +164,24 @@ func TestRequests(t *testing.T) {
 	_, err = c.Elements(ctx, "p", "dev&x=1")
 	check(err, "GET", "/api/v1/projects/p/elements?device_id=dev%26x%3D1")
 	check(c.RevokeDevice(ctx, "p", "d"), "POST", "/api/v1/projects/p/devices/d/revoke")
-	check(c.SetMember(ctx, "p", "a@b.example", "viewer"), "PUT", "/api/v1/projects/p/members")
+	check(c.ChangeMember(ctx, "p", "u/v", "viewer", "loc"), "PATCH", "/api/v1/projects/p/members/u%2Fv")
+	if body["role"] != "viewer" || len(body["locations"].([]any)) != 1 || len(body) != 2 {
+		t.Errorf("sent %v", body)
+	}
+	_, err = c.Invite(ctx, "p", "a@b.example", "editor")
+	check(err, "POST", "/api/v1/projects/p/invitations")
+	if body["email"] != "a@b.example" || body["role"] != "editor" || len(body) != 2 {
+		t.Errorf("sent %v", body)
+	}
+	_, err = c.AcceptInvitation(ctx, "i?x")
+	check(err, "POST", "/api/v1/invitations/i%3Fx/accept")
+	check(c.DestroyProject(ctx, "p", "Å &c"), "DELETE", "/api/v1/projects/p?name=%C3%85+%26c&now=true")
+	days := 0
+	_, err = c.ChangeProject(ctx, "p", client.ProjectChange{RetentionDays: &days})
+	check(err, "PATCH", "/api/v1/projects/p")
+	if body["retention_days"] != 0.0 || len(body) != 1 {
+		t.Errorf("sent %v", body)
+	}
 	_, err = c.ClaimDevice(ctx, "p", client.Claim{Serial: "s", ClaimCode: "c", Name: "n", MaxOffline: 60})
 	check(err, "POST", "/api/v1/projects/p/devices")
 	if body["serial"] != "s" || body["claim_code"] != "c" || body["max_offline"] != 60.0 || len(body) != 4 {

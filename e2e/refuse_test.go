@@ -144,10 +144,14 @@ func refusals(t *testing.T, database string) {
 	for _, email := range []string{"viewer@a.example", "other@b.example"} {
 		in.command(strings.NewReader(password+"\n"), "user", "add", email)
 	}
-	if err := c.SetMember(ctx, p.ID, "viewer@a.example", "viewer"); err != nil {
+	viewer, other := in.logIn(h, "viewer@a.example"), in.logIn(h, "other@b.example")
+	invited, err := c.Invite(ctx, p.ID, "viewer@a.example", "viewer")
+	if err != nil {
 		t.Fatal(err)
 	}
-	viewer, other := in.logIn(h, "viewer@a.example"), in.logIn(h, "other@b.example")
+	if got, err := viewer.AcceptInvitation(ctx, invited.ID); err != nil || got != p.ID {
+		t.Fatalf("accepting the invitation: %q %v", got, err)
+	}
 	wantStatus := func(what string, err error, status int) {
 		t.Helper()
 		var e *client.Error
@@ -161,7 +165,13 @@ func refusals(t *testing.T, database string) {
 	_, err = viewer.CreateLocation(ctx, p.ID, client.Location{Name: "x"})
 	wantStatus("a viewer makes a location", err, 403)
 	wantStatus("a viewer revokes", viewer.RevokeDevice(ctx, p.ID, d.id), 403)
-	wantStatus("a viewer makes themselves owner", viewer.SetMember(ctx, p.ID, "viewer@a.example", "owner"), 403)
+	members, err := viewer.Members(ctx, p.ID)
+	if err != nil || len(members) != 2 {
+		t.Fatalf("%v %v", members, err)
+	}
+	for _, m := range members {
+		wantStatus("a viewer makes "+m.Email+" owner", viewer.ChangeMember(ctx, p.ID, m.UserID, "owner"), 403)
+	}
 	_, err = other.Devices(ctx, p.ID)
 	wantStatus("somebody else's project", err, 404)
 	missing := string(lh.NewProjectID())

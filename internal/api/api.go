@@ -32,6 +32,7 @@ type Config struct {
 	Series *series.Engine
 	// Subscribe gives the feed of a project's new samples; see [ingest.Ingest.Subscribe].
 	Subscribe func(p lh.ProjectID, buffer int) (events <-chan ingest.Event, missed func() bool, cancel func())
+	Projects  ProjectOptions
 	Web       fs.FS // the built web app; nil serves the API alone
 	// ConsibioHost is the host name that has the Consibio APIs at its root; "" is none.
 	ConsibioHost string
@@ -39,6 +40,12 @@ type Config struct {
 	Now          func() time.Time
 	Log          *slog.Logger
 	Metrics      prometheus.Registerer
+}
+
+// ProjectOptions say how projects come and go.
+type ProjectOptions struct {
+	OperatorsCreate bool          // nobody else does
+	DestroyAfter    time.Duration // from when it is asked for; 0 is a week
 }
 
 // API is the handler of the people's listener.
@@ -73,6 +80,9 @@ func New(c Config) *API {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Projects.DestroyAfter == 0 {
+		c.Projects.DestroyAfter = 7 * 24 * time.Hour
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()

@@ -210,17 +210,3 @@ func deleteSeries(a *API, ctx context.Context, sc store.Scope, in *deleteSeriesI
 	}
 	return nil, a.Series.Delete(ctx, sc, e, in.From, in.To)
 }
-
-func deleteProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*struct{}, error) {
-	ds, err := a.DB.Devices(ctx, sc)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.Series.DeleteProject(ctx, sc); err != nil {
-		return nil, err
-	}
-	for _, d := range ds {
-		a.Fleet.Cut(d.ID)
-	}
-	return nil, nil
-}

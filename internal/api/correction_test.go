@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,7 +166,13 @@ func TestDeletedProjectIsNotThere(t *testing.T) {
 		if r.do("GET", r.path(), nil, bearer(token)).decode(t, &p); p.RetentionDays != 30 || p.Name != "Skjern Å" {
 			t.Errorf("%+v", p)
 		}
-		if a := r.do("DELETE", r.path(), nil, bearer(token)); a.status != 204 {
+		for _, name := range []string{"", "?name=Skjern", "?name="} {
+			query := "?now=true" + strings.Replace(name, "?", "&", 1)
+			if a := r.do("DELETE", r.path()+query, nil, bearer(token)); a.status != 400 {
+				t.Fatalf("delete by the name %q: %d %s", name, a.status, a.body)
+			}
+		}
+		if a := r.do("DELETE", r.path()+"?now=true&name=Skjern+%C3%85", nil, bearer(token)); a.status != 204 || len(a.body) != 0 {
 			t.Fatalf("delete: %d %s", a.status, a.body)
 		}
 		for _, path := range []string{r.path(), r.path("devices"), r.path("latest")} {

@@ -54,8 +54,15 @@ func TestHostileInput(t *testing.T) {
 			{"PATCH", elm, `{"color":"red"}`, 400}, {"PATCH", elm, `{"color":"#12345g"}`, 400}, {"PATCH", elm, `{"color":"#112233\nx"}`, 400}, {"PATCH", elm, `{"digits":13}`, 400}, {"PATCH", elm, `{"digits":-1}`, 400},
 			{"PATCH", elm, `{"device_id":"x"}`, 400}, {"POST", "/elements", `{"name":"a","meaning":"average"}`, 400}, {"POST", "/elements", `{"name":"a","interval_ms":-1}`, 400},
 			{"POST", "/devices", `{"serial":"x","claim_code":"y"}`, 400}, {"POST", "/devices", `{"serial":"x","claim_code":"y","name":"z"}`, 400}, {"POST", "/devices", `{"serial":"` + long + `","claim_code":"y","name":"z"}`, 400},
-			{"PUT", "/members", `{"email":"a","role":"viewer"}`, 404}, {"PUT", "/members", `{"email":"owner@a.example","role":"king"}`, 400},
-			{"PUT", "/members", `{"email":"owner@a.example","role":"viewer","locations":["x"]}`, 404}, {"PATCH", loc, `{"created":5}`, 400}, {"PATCH", loc, `{"latitude":"5"}`, 400},
+			{"POST", "/invitations", `{"email":"a","role":"viewer"}`, 400}, {"POST", "/invitations", `{"email":"a@b.example\r\nBcc: c@d.example","role":"viewer"}`, 400},
+			{"POST", "/invitations", `{"email":"a@b.example","role":"king"}`, 400}, {"POST", "/invitations", `{"email":"a@b.example","role":"owner","locations":["x"]}`, 400},
+			{"POST", "/invitations", `{"email":"a@b.example","role":"viewer","locations":["x"]}`, 404}, {"POST", "/invitations", `{"email":"owner@a.example","role":"viewer"}`, 409},
+			{"POST", "/invitations", `{"email":"a@b.example","role":"viewer","locations":["` + strings.Repeat(`x","`, 100) + `x"]}`, 400},
+			{"PATCH", "/members/" + string(r.owner.Actor().ID), `{"role":"king"}`, 400}, {"PATCH", "/members/x", `{"role":"viewer"}`, 404}, {"PATCH", "/members/x", `{"role":"viewer","email":"y"}`, 400},
+			{"PATCH", "", `{"language":"tlh"}`, 400}, {"PATCH", "", `{"units":{"system":"cgs"}}`, 400}, {"PATCH", "", `{"units":{"quantities":{"x":"m s"}}}`, 400}, {"PATCH", "", `{"units":{"quantities":{"x":5}}}`, 400},
+			{"PATCH", "", `{"description":"` + strings.Repeat("x", 4001) + `"}`, 400}, {"PATCH", "", `{"archived":1}`, 400}, {"PATCH", "", `{"destroy_at":0}`, 400}, {"PATCH", "", `{"role":"owner"}`, 400},
+			{"POST", "/keep", "", 409}, {"POST", "/invitations/x/resend", "", 404}, {"DELETE", "/invitations/x", "", 404}, {"DELETE", "?now=maybe", "", 400}, {"DELETE", "?now=true&name=x", "", 400},
+			{"PATCH", loc, `{"created":5}`, 400}, {"PATCH", loc, `{"latitude":"5"}`, 400},
 			// Methods.
 			{"PUT", "/devices", "{}", 404}, {"PUT", "", "{}", 404}, {"POST", series + "&from=0&to=1", "{}", 404},
 		} {

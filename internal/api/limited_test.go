@@ -90,12 +90,14 @@ func TestLimitedStaysLimited(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		t := r.t
 		here, there := r.site(r.owner, "Here", "1/level"), r.site(r.owner, "There", "1/level")
-		r.member("admin@a.example", lh.RoleEditor, here.location.ID)
+		me := r.path("members", string(r.member("admin@a.example", lh.RoleEditor, here.location.ID)))
 		other := r.member("other@a.example", lh.RoleViewer, there.location.ID)
 		for what, a := range map[string]answer{
-			"lift the own limit":       r.as("admin@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "administrator"}),
-			"move the own limit":       r.as("admin@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "administrator", "locations": []any{there.location.ID}}),
-			"let a friend in":          r.as("admin@a.example", "PUT", r.path("members"), map[string]any{"email": "other@a.example", "role": "viewer"}),
+			"lift the own limit":       r.as("admin@a.example", "PATCH", me, map[string]any{"role": "editor"}),
+			"move the own limit":       r.as("admin@a.example", "PATCH", me, map[string]any{"role": "editor", "locations": []any{there.location.ID}}),
+			"lift a friend's limit":    r.as("admin@a.example", "PATCH", r.path("members", string(other)), map[string]any{"role": "viewer"}),
+			"let a friend in":          r.as("admin@a.example", "POST", r.path("invitations"), map[string]any{"email": "friend@a.example", "role": "viewer"}),
+			"see who is invited":       r.as("admin@a.example", "GET", r.path("invitations"), nil),
 			"throw somebody out":       r.as("admin@a.example", "DELETE", r.path("members", string(other)), nil),
 			"read of there in the log": r.as("admin@a.example", "GET", r.path("audit"), nil),
 			"rename the project":       r.as("admin@a.example", "PATCH", r.path(), map[string]any{"name": "Mine"}),
@@ -113,11 +115,11 @@ func TestLimitedStaysLimited(t *testing.T) {
 		}
 		// An owner is one of the whole project: a limited one could lock everybody out of the rest for ever. So is an
 		// administrator, who could lift the limit.
-		a := r.as("owner@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "administrator", "locations": []any{here.location.ID}})
+		a := r.as("owner@a.example", "PATCH", me, map[string]any{"role": "administrator", "locations": []any{here.location.ID}})
 		if a.status != http.StatusBadRequest {
 			t.Errorf("a limited administrator: %d %s", a.status, a.body)
 		}
-		a = r.as("owner@a.example", "PUT", r.path("members"), map[string]any{"email": "owner@a.example", "role": "owner", "locations": []any{here.location.ID}})
+		a = r.as("owner@a.example", "PATCH", r.path("members", r.owner.Actor().ID), map[string]any{"role": "owner", "locations": []any{here.location.ID}})
 		if a.status != http.StatusBadRequest {
 			t.Errorf("a limited owner: %d %s", a.status, a.body)
 		}
@@ -131,33 +133,34 @@ func TestLimitedStaysLimited(t *testing.T) {
 func TestLastOwner(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		t := r.t
-		r.member("admin@a.example", lh.RoleAdministrator)
-		me := items[struct {
-			UserID string `json:"user_id"`
-			Role   string
-		}](t, r.as("owner@a.example", "GET", r.path("members"), nil))
-		var owner string
-		for _, m := range me {
-			if m.Role == "owner" {
-				owner = m.UserID
-			}
-		}
+		admin, owner := string(r.member("admin@a.example", lh.RoleAdministrator)), r.owner.Actor().ID
 		for _, c := range []struct {
 			who, method, path string
 			body              any
 			want              int
 		}{
 			{"owner@a.example", "DELETE", r.path("members", owner), nil, 409},
-			{"owner@a.example", "PUT", r.path("members"), map[string]any{"email": "owner@a.example", "role": "viewer"}, 409},
-			{"admin@a.example", "PUT", r.path("members"), map[string]any{"email": "owner@a.example", "role": "viewer"}, 403},
+			{"owner@a.example", "POST", r.path("leave"), nil, 409},
+			{"owner@a.example", "PATCH", r.path("members", owner), map[string]any{"role": "viewer"}, 409},
+			{"admin@a.example", "PATCH", r.path("members", owner), map[string]any{"role": "viewer"}, 403},
 			{"admin@a.example", "DELETE", r.path("members", owner), nil, 403},
-			{"admin@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "owner"}, 403},
-			{"owner@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "device"}, 400},
-			{"owner@a.example", "PUT", r.path("members"), map[string]any{"email": "admin@a.example", "role": "hub"}, 400},
-			{"owner@a.example", "PUT", r.path("members"), map[string]any{"email": "nobody@a.example", "role": "viewer"}, 404},
-			{"owner@a.example", "PUT", r.path("members"), map[string]any{"email": "ADMIN@a.example", "role": "owner"}, 200},
-			{"admin@a.example", "PUT", r.path("members"), map[string]any{"email": "owner@a.example", "role": "viewer"}, 200},
+			{"admin@a.example", "PATCH", r.path("members", admin), map[string]any{"role": "owner"}, 403},
+			{"admin@a.example", "POST", r.path("invitations"), map[string]any{"email": "friend@a.example", "role": "owner"}, 403},
+			{"owner@a.example", "PATCH", r.path("members", admin), map[string]any{"role": "device"}, 400},
+			{"owner@a.example", "PATCH", r.path("members", admin), map[string]any{"role": "hub"}, 400},
+			{"owner@a.example", "PATCH", r.path("members", string(lh.NewUserID())), map[string]any{"role": "viewer"}, 404},
+			{"owner@a.example", "POST", r.path("transfer"), map[string]any{"user_id": lh.NewUserID()}, 404},
+			{"owner@a.example", "POST", r.path("transfer"), map[string]any{"user_id": owner}, 400},
+			{"owner@a.example", "POST", r.path("transfer"), map[string]any{"user_id": admin}, 204},
+			{"owner@a.example", "POST", r.path("transfer"), map[string]any{"user_id": admin}, 403},
+			{"admin@a.example", "PATCH", r.path("members", owner), map[string]any{"role": "owner"}, 200},
+			{"owner@a.example", "PATCH", r.path("members", admin), map[string]any{"role": "administrator"}, 200},
+			{"owner@a.example", "PATCH", r.path("members", admin), map[string]any{"role": "owner"}, 200},
+			{"admin@a.example", "PATCH", r.path("members", owner), map[string]any{"role": "viewer"}, 200},
 			{"owner@a.example", "PATCH", r.path(), map[string]any{"name": "x"}, 403},
+			{"owner@a.example", "POST", r.path("leave"), nil, 204},
+			{"owner@a.example", "GET", r.path(), nil, 404},
+			{"admin@a.example", "POST", r.path("leave"), nil, 409},
 		} {
 			if a := r.as(c.who, c.method, c.path, c.body); a.status != c.want {
 				t.Errorf("%s: %s %s %v: %d, want %d: %s", c.who, c.method, c.path, c.body, a.status, c.want, a.body)

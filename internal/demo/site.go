@@ -2,8 +2,10 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/client"
 )
 
@@ -42,7 +44,7 @@ func (d *demo) makeSite(ctx context.Context) error {
 		d.project = p.ID
 	}
 	for _, l := range d.logins[1:] {
-		if err := d.api.SetMember(ctx, d.project, l.email, l.role); err != nil {
+		if err := d.addMember(ctx, l); err != nil {
 			return fmt.Errorf("add %s: %w", l.email, err)
 		}
 	}
@@ -51,6 +53,39 @@ func (d *demo) makeSite(ctx context.Context) error {
 		return err
 	}
 	return d.claim(ctx, places)
+}
+
+// addMember invites somebody who then accepts. Who is a member, or invited, already stays.
+func (d *demo) addMember(ctx context.Context, l login) error {
+	members, err := d.api.Members(ctx, d.project)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.Email == l.email {
+			return nil
+		}
+	}
+	person, err := d.hub.logIn(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer person.Close()
+	if _, err := d.api.Invite(ctx, d.project, l.email, l.role); err != nil {
+		if e, ok := errors.AsType[*client.Error](err); !ok || e.Code != string(lh.Conflict) {
+			return err
+		}
+	}
+	offers, err := person.Offers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range offers {
+		if o.ProjectID == d.project {
+			_, err = person.AcceptInvitation(ctx, o.ID)
+		}
+	}
+	return errors.Join(err, person.LogOut(ctx))
 }
 
 // makeLocations returns the ids of the demo's locations by name.

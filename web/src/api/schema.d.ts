@@ -4,6 +4,97 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was done to accounts
+         * @description For operators of the installation.
+         */
+        get: operations["list-account-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was done to accounts, as a file
+         * @description For operators of the installation.
+         */
+        get: operations["export-account-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the invitations of my address */
+        get: operations["list-offers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations/{invitation}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Accept an invitation */
+        post: operations["accept-invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations/{invitation}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Turn an invitation down */
+        post: operations["decline-invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects": {
         parameters: {
             query?: never;
@@ -37,17 +128,37 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Destroy a project and everything in it, for good
-         * @description Needs the permission “destroy” in the project.
+         * Destroy a project and everything in it, later or at once
+         * @description Answers 202 with the project, whose destroy_at says when it is destroyed for good: a week from now, unless the hub is set otherwise. Until then its members can read and export it, its devices' uploads are stored, programs have no access, and an owner can call it off. With now=true and the project's name it is destroyed at once, which answers 204: its key is overwritten, and with it everything sealed under it, in every backup of the database too. Needs the permission “destroy” in the project.
          */
         delete: operations["delete-project"];
         options?: never;
         head?: never;
         /**
-         * Change a project
+         * Change a project's settings
          * @description Needs the permission “administer” in the project.
          */
         patch: operations["change-project"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Archive a project
+         * @description An archived project is listed apart and can be read. Its devices' uploads are stored, and people and programs can be taken out of it; nothing else changes. Needs the permission “administer” in the project.
+         */
+        post: operations["archive-project"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/projects/{project}/audit": {
@@ -58,10 +169,30 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what was changed, by whom and when
+         * List what was changed, by whom, from where and when
          * @description Needs the permission “administer” in the project.
          */
         get: operations["list-audit-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit trail as a file, as CSV or with all that its chain of hashes is checked by
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["export-audit-events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -294,6 +425,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List who is invited
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["list-invitations"];
+        put?: never;
+        /**
+         * Invite somebody by their e-mail address
+         * @description Whoever the address belongs to gets a mail, with or without an account on this hub, and is a member once they accept, within 14 days. The answer is the same in both cases. Needs the permission “administer” in the project.
+         */
+        post: operations["invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/invitations/{invitation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take an invitation back
+         * @description Needs the permission “administer” in the project.
+         */
+        delete: operations["revoke-invitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/invitations/{invitation}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send an invitation once more
+         * @description It is good for another 14 days, and the link in the mail before no longer is. Needs the permission “administer” in the project.
+         */
+        post: operations["resend-invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/keep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call the destruction of a project off
+         * @description Needs the permission “destroy” in the project.
+         */
+        post: operations["keep-project"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/latest": {
         parameters: {
             query?: never;
@@ -308,6 +523,26 @@ export interface paths {
         get: operations["list-latest"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Leave a project
+         * @description The last owner cannot leave: hand the project over, or destroy it. Needs the permission “read” in the project.
+         */
+        post: operations["leave-project"];
         delete?: never;
         options?: never;
         head?: never;
@@ -398,11 +633,7 @@ export interface paths {
          * @description Needs the permission “read” in the project.
          */
         get: operations["list-members"];
-        /**
-         * Add a member, or change their role
-         * @description Needs the permission “administer” in the project.
-         */
-        put: operations["set-member"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -425,6 +656,30 @@ export interface paths {
          * @description Needs the permission “administer” in the project.
          */
         delete: operations["remove-member"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a member's role and locations
+         * @description Only an owner makes or unmakes an owner, and the last one stays. What somebody may no longer do ends within a second, live streams too. Needs the permission “administer” in the project.
+         */
+        patch: operations["change-member"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a project out of the archive
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["restore-project"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -464,6 +719,26 @@ export interface paths {
         get: operations["get-statistics"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/transfer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hand a project over to a member
+         * @description The member becomes an owner, the asker an administrator. Needs the permission “destroy” in the project.
+         */
+        post: operations["transfer-project"];
         delete?: never;
         options?: never;
         head?: never;
@@ -579,9 +854,15 @@ export interface components {
             /** @example device.claim */
             action: string;
             actor_id: string;
+            /** @example user */
             actor_kind: string;
-            /** @description JSON of what changed */
+            /** @description JSON of what changed, mostly “before” and “after” */
             detail: string;
+            /**
+             * @description The address it was done from; empty where it is not known, or the hub did it by itself
+             * @example 192.0.2.7
+             */
+            from: string;
             /** @description Covers the event and the hash before it */
             hash: string;
             /**
@@ -589,6 +870,7 @@ export interface components {
              * @description Counts from 1 without a hole
              */
             number: number;
+            /** @description Id of what it was done to */
             subject: string;
             /** Format: int64 */
             time: number;
@@ -645,13 +927,26 @@ export interface components {
             name?: string;
             zone?: string;
         };
+        ChangeMemberInputBody: {
+            /** @description Limits a viewer or editor to these; none is the whole project */
+            locations?: string[] | null;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "administrator" | "owner";
+        };
         ChangeProjectInputBody: {
+            description?: string;
+            /** @example en-GB */
+            language?: string;
+            /** @example Skjern Å */
             name?: string;
             /**
              * Format: int64
              * @description After how many days samples are deleted for good, approved ones too; 0 keeps them for ever
              */
             retention_days?: number;
+            /** @description Takes the place of all units before */
+            units?: components["schemas"]["Units"];
+            /** @example Europe/Copenhagen */
             zone?: string;
         };
         ClaimDeviceInputBody: {
@@ -726,8 +1021,18 @@ export interface components {
             zone?: string;
         };
         CreateProjectInputBody: {
+            description?: string;
+            /** @example en-GB */
+            language?: string;
+            /** @example Skjern Å */
             name: string;
-            /** @default UTC */
+            /** Format: int64 */
+            retention_days?: number;
+            units?: components["schemas"]["Units"];
+            /**
+             * @default UTC
+             * @example Europe/Copenhagen
+             */
             zone: string;
         };
         Device: {
@@ -850,6 +1155,41 @@ export interface components {
             /** Format: double */
             value: number;
         };
+        Invitation: {
+            /** Format: int64 */
+            created: number;
+            /** @example bo@example.org */
+            email: string;
+            /**
+             * Format: int64
+             * @description Until when it can be accepted
+             */
+            expires: number;
+            /** @example inv_0123456789abcdef */
+            id: string;
+            inviter_id: string;
+            /** @description Limits the role to these; empty is the whole project */
+            locations: string[];
+            /** @enum {string} */
+            role: "viewer" | "editor" | "administrator" | "owner";
+            /**
+             * Format: int64
+             * @description When its mail last went out
+             */
+            sent: number;
+        };
+        InviteInputBody: {
+            /** @example bo@example.org */
+            email: string;
+            /** @description Limits a viewer or editor to these; none is the whole project */
+            locations?: string[] | null;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "administrator" | "owner";
+        };
+        Joined: {
+            /** @example prj_0123456789abcdef */
+            project_id: string;
+        };
         Latest: {
             element_id: string;
             /**
@@ -869,30 +1209,113 @@ export interface components {
         };
         ListApprovalBody: {
             items: components["schemas"]["Approval"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListAuditEventBody: {
             items: components["schemas"]["AuditEvent"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListCorrectionBody: {
             items: components["schemas"]["Correction"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListDeviceBody: {
             items: components["schemas"]["Device"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListElementBody: {
             items: components["schemas"]["Element"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListInvitationBody: {
+            items: components["schemas"]["Invitation"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListLatestBody: {
             items: components["schemas"]["Latest"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListLocationBody: {
             items: components["schemas"]["Location"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListMemberBody: {
             items: components["schemas"]["Member"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListOfferBody: {
+            items: components["schemas"]["Offer"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListProjectBody: {
             items: components["schemas"]["Project"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         LiveDevice: {
             id: string;
@@ -945,6 +1368,23 @@ export interface components {
             role: "viewer" | "editor" | "administrator" | "owner";
             user_id: string;
         };
+        Offer: {
+            /** Format: int64 */
+            created: number;
+            /** Format: int64 */
+            expires: number;
+            /** @example inv_0123456789abcdef */
+            id: string;
+            /** @description Name of who sent it; empty when they have no account any more */
+            inviter: string;
+            /** @description To some of the project's locations */
+            limited: boolean;
+            project_id: string;
+            /** @example Skjern Å */
+            project_name: string;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "administrator" | "owner";
+        };
         Problem: {
             /**
              * @description What went wrong, for programs
@@ -979,9 +1419,27 @@ export interface components {
             value?: unknown;
         };
         Project: {
+            /**
+             * Format: int64
+             * @description Since when the project is archived: it can be read, and devices upload, but nothing else changes. 0 is not
+             */
+            archived: number;
             /** Format: int64 */
             created: number;
+            description: string;
+            /**
+             * Format: int64
+             * @description When the project is destroyed, for good; an owner can call it off until then. 0 is never
+             */
+            destroy_at: number;
+            /** @example prj_0123456789abcdef */
             id: string;
+            /**
+             * @description BCP 47 tag of the language of mails and reports; empty is the hub's own
+             * @example en-GB
+             */
+            language: string;
+            /** @example Skjern Å */
             name: string;
             /**
              * Format: int64
@@ -990,8 +1448,9 @@ export interface components {
             retention_days: number;
             /** @description The asker's role */
             role: string;
+            units: components["schemas"]["Units"];
             /**
-             * @description IANA time zone
+             * @description IANA time zone in which days are cut
              * @example Europe/Copenhagen
              */
             zone: string;
@@ -1022,15 +1481,29 @@ export interface components {
             name: string;
             role: string;
         };
-        SetMemberInputBody: {
-            email: string;
-            locations?: string[] | null;
-            /** @enum {string} */
-            role: "viewer" | "editor" | "administrator" | "owner";
-        };
         Statistics: {
             statistics: components["schemas"]["ElementStatistics"][];
             step: string;
+        };
+        TransferProjectInputBody: {
+            /** @description A member, who becomes an owner of the whole project */
+            user_id: string;
+        };
+        Units: {
+            /**
+             * @description UCUM codes by the name of a quantity; they go before the system
+             * @example {
+             *       "temperature": "[degF]"
+             *     }
+             */
+            quantities?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Empty shows values as they were measured
+             * @enum {string}
+             */
+            system?: "" | "metric" | "us" | "imperial";
         };
         User: {
             email: string;
@@ -1094,7 +1567,98 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    "list-projects": {
+    "list-account-events": {
+        parameters: {
+            query?: {
+                /** @description Not before */
+                from?: number;
+                /** @description Before; 0 is until now */
+                to?: number;
+                /** @description Only what this user, service account, device or integration did, by id */
+                actor?: string;
+                /** @description Only this action, or with its first word alone all of that kind */
+                action?: string;
+                /** @description Only what was done to this, by id */
+                subject?: string;
+                /** @description Number of the event to go on behind, in the order asked for */
+                after?: number;
+                /** @description Newest first */
+                newest?: boolean;
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListAuditEventBody"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "export-account-events": {
+        parameters: {
+            query?: {
+                /** @description Not before */
+                from?: number;
+                /** @description Before; 0 is until now */
+                to?: number;
+                /** @description Only what this user, service account, device or integration did, by id */
+                actor?: string;
+                /** @description Only this action, or with its first word alone all of that kind */
+                action?: string;
+                /** @description Only what was done to this, by id */
+                subject?: string;
+                format?: "csv" | "ndjson";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-offers": {
         parameters: {
             query?: never;
             header?: never;
@@ -1106,6 +1670,110 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListOfferBody"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "accept-invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Joined"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "decline-invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-projects": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "name" | "-name";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+                /** @description Archived ones are left out unless asked for */
+                state?: "active" | "archived" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1190,7 +1858,12 @@ export interface operations {
     };
     "delete-project": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Destroy it at once; it cannot be called off */
+                now?: boolean;
+                /** @description With now: the project's name, to say that it is this one */
+                name?: string;
+            };
             header?: never;
             path: {
                 /** @description Project id */
@@ -1200,12 +1873,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description No Content */
-            204: {
+            /** @description Accepted */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
             };
             /** @description Error */
             default: {
@@ -1254,12 +1929,59 @@ export interface operations {
             };
         };
     };
+    "archive-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-audit-events": {
         parameters: {
             query?: {
-                /** @description Number after which to begin */
+                /** @description Not before */
+                from?: number;
+                /** @description Before; 0 is until now */
+                to?: number;
+                /** @description Only what this user, service account, device or integration did, by id */
+                actor?: string;
+                /** @description Only this action, or with its first word alone all of that kind */
+                action?: string;
+                /** @description Only what was done to this, by id */
+                subject?: string;
+                /** @description Number of the event to go on behind, in the order asked for */
                 after?: number;
+                /** @description Newest first */
+                newest?: boolean;
+                /** @description At most so many at a time */
                 limit?: number;
+                /** @description Where to go on: that of next in the page before */
+                cursor?: string;
             };
             header?: never;
             path: {
@@ -1273,6 +1995,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1290,9 +2013,21 @@ export interface operations {
             };
         };
     };
-    "list-devices": {
+    "export-audit-events": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Not before */
+                from?: number;
+                /** @description Before; 0 is until now */
+                to?: number;
+                /** @description Only what this user, service account, device or integration did, by id */
+                actor?: string;
+                /** @description Only this action, or with its first word alone all of that kind */
+                action?: string;
+                /** @description Only what was done to this, by id */
+                subject?: string;
+                format?: "csv" | "ndjson";
+            };
             header?: never;
             path: {
                 /** @description Project id */
@@ -1305,6 +2040,57 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-devices": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "last_seen" | "-last_seen" | "name" | "-name" | "serial" | "-serial";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+                location_id?: string;
+                state?: "claimed" | "enrolled" | "revoked";
+                serial?: string;
+                hardware?: string;
+                firmware?: string;
+                online?: "true" | "false";
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1464,6 +2250,20 @@ export interface operations {
     "list-elements": {
         parameters: {
             query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "channel" | "-channel" | "created" | "-created" | "name" | "-name" | "quantity" | "-quantity";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+                quantity?: string;
+                unit?: string;
+                channel?: string;
+                meaning?: "instantaneous" | "preceding_mean" | "preceding_sum" | "preceding_min" | "preceding_max" | "succeeding_mean" | "counter";
                 device_id?: string;
                 location_id?: string;
             };
@@ -1479,6 +2279,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1609,6 +2410,15 @@ export interface operations {
                 from?: number;
                 /** @description Last instant, excluded */
                 to?: number;
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "from" | "-from";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                revoked?: "true" | "false";
             };
             header?: never;
             path: {
@@ -1623,6 +2433,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1716,6 +2527,16 @@ export interface operations {
                 from?: number;
                 /** @description Last instant, excluded */
                 to?: number;
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "from" | "-from" | "number" | "-number";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                kind?: "offset" | "factor" | "drift" | "delete" | "flag" | "fill";
+                revoked?: "true" | "false";
             };
             header?: never;
             path: {
@@ -1730,6 +2551,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1854,6 +2676,182 @@ export interface operations {
             };
         };
     };
+    "list-invitations": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "email" | "-email" | "expires" | "-expires";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListInvitationBody"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InviteInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "resend-invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "keep-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-latest": {
         parameters: {
             query?: {
@@ -1873,11 +2871,42 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListLatestBody"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "leave-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -1928,7 +2957,19 @@ export interface operations {
     };
     "list-locations": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "name" | "-name";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+                zone?: string;
+            };
             header?: never;
             path: {
                 /** @description Project id */
@@ -1941,6 +2982,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2097,7 +3139,19 @@ export interface operations {
     };
     "list-members": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "email" | "-email" | "name" | "-name" | "role" | "-role";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+                role?: "viewer" | "editor" | "administrator" | "owner";
+            };
             header?: never;
             path: {
                 /** @description Project id */
@@ -2110,46 +3164,11 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListMemberBody"];
-                };
-            };
-            /** @description Error */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "set-member": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Project id */
-                project: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SetMemberInputBody"];
-            };
-        };
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Member"];
                 };
             };
             /** @description Error */
@@ -2182,6 +3201,75 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-member": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeMemberInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "restore-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
             };
             /** @description Error */
             default: {
@@ -2280,6 +3368,40 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Statistics"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "transfer-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransferProjectInputBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
