@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/calc"
 )
 
 // consibioNumber is a float in answers: always with a point or an exponent, so that typed clients read a float.
@@ -173,7 +174,7 @@ const consibioTimeout = 60
 
 // consibioElementOf shows an element. timeout is its device's; 0 is none. Both values of telemetry are the newest.
 func consibioElementOf(e lh.Element, timeout int, latest *lh.Latest) consibioElement {
-	out := consibioElement{Name: e.Name, Unit: unitText(e.Unit), Color: strings.ToLower(e.Color), SigDigits: e.Digits, Numeric: true,
+	out := consibioElement{Name: e.Name, Unit: calc.UnitText(e.Unit), Color: strings.ToLower(e.Color), SigDigits: e.Digits, Numeric: true,
 		ElementType: "monitor", ConnectionTimeout: timeout}
 	if out.Color == "" {
 		out.Color = "#3b75af"
@@ -190,25 +191,4 @@ func consibioElementOf(e lh.Element, timeout int, latest *lh.Latest) consibioEle
 		out.Telemetry.CurVal, out.Telemetry.LastVal = r, r
 	}
 	return out
-}
-
-// writtenUnits are the UCUM codes that people write otherwise; web/src/lib/units.ts has the same. It is never changed.
-var writtenUnits = map[string]string{
-	"Cel": "°C", "[degF]": "°F", "uS/cm": "µS/cm", "[ft_i]": "ft", "[in_i]": "in", "m3/s": "m³/s", "m3/h": "m³/h", "[cft_i]/s": "ft³/s", "m3": "m³",
-	"W/m2": "W/m²", "kW.h": "kWh", "Ohm": "Ω", "m[H2O]": "mH₂O", "[pH]": "pH", "[NTU]": "NTU", "ug/L": "µg/L", "ug/m3": "µg/m³", "[ppm]": "ppm",
-	"[ppb]": "ppb", "deg": "°", "umol/m2/s": "µmol/(m²·s)", "dB[mW]": "dBm",
-}
-
-// unitText returns the unit of a UCUM code as people write it; "" for none ("1" and "{…}" have no dimension).
-func unitText(code string) string {
-	if text, ok := writtenUnits[code]; ok {
-		return text
-	}
-	if code == "1" {
-		return ""
-	}
-	if strings.HasPrefix(code, "{") && strings.HasSuffix(code, "}") {
-		return strings.Trim(code, "{}")
-	}
-	return code
 }

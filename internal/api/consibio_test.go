@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -106,30 +105,6 @@ func TestConsibioNoValueYet(t *testing.T) {
 			r.t.Errorf("a datalog without data: %s", a.body)
 		}
 	})
-}
-
-// TestConsibioUnits: units are written as people write them, the same as in the web app.
-func TestConsibioUnits(t *testing.T) {
-	src, err := os.ReadFile("../../web/src/lib/units.ts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	table, _, _ := strings.Cut(string(src), "};")
-	for _, m := range regexp.MustCompile(`(?:'([^']+)'|(\w+)): '([^']+)'`).FindAllStringSubmatch(table, -1) {
-		code := m[1] + m[2]
-		if n++; api.UnitText(code) != m[3] {
-			t.Errorf("%s: %q, in the web app %q", code, api.UnitText(code), m[3])
-		}
-	}
-	if n < 30 {
-		t.Errorf("only %d units were read from the web app's table", n)
-	}
-	for code, want := range map[string]string{"": "", "1": "", "{drops}": "drops", "foo/bar": "foo/bar"} {
-		if got := api.UnitText(code); got != want {
-			t.Errorf("%q: %q", code, got)
-		}
-	}
 }
 
 // datalog asks for a datalog with a query as it stands.

@@ -41,6 +41,3 @@ func ConsibioRoutes() []Route {
 	}
 	return out
 }
-
-// UnitText is how a unit's code is written.
-func UnitText(code string) string { return unitText(code) }

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -62,55 +60,6 @@ type statisticsOutput struct {
 	Body        func(huma.Context)
 }
 
-// function takes one value out of a bucket's statistics.
-type function struct {
-	name string
-	of   func(*calc.Stats) float64
-}
-
-// functions are all but the percentiles.
-func functions() map[string]func(*calc.Stats) float64 {
-	used := func(f func(*calc.Stats) float64) func(*calc.Stats) float64 {
-		return func(s *calc.Stats) float64 {
-			if s.Used == 0 {
-				return math.NaN()
-			}
-			return f(s)
-		}
-	}
-	return map[string]func(*calc.Stats) float64{
-		"mean": func(s *calc.Stats) float64 { return s.Mean }, "sum": func(s *calc.Stats) float64 { return s.Sum },
-		"std_dev": func(s *calc.Stats) float64 { return s.StdDev }, "increase": func(s *calc.Stats) float64 { return s.Increase },
-		"time_mean_linear":  func(s *calc.Stats) float64 { return s.TimeMeanLinear },
-		"time_mean_carried": func(s *calc.Stats) float64 { return s.TimeMeanCarried },
-		"min":               used(func(s *calc.Stats) float64 { return s.Min.Value }), "max": used(func(s *calc.Stats) float64 { return s.Max.Value }),
-		"direction": func(s *calc.Stats) float64 { return s.Direction }, "direction_std_dev": func(s *calc.Stats) float64 { return s.DirectionDeviation },
-		"first": used(func(s *calc.Stats) float64 { return s.First.Value }), "last": used(func(s *calc.Stats) float64 { return s.Last.Value }),
-	}
-}
-
-// parseFunctions reads the functions asked for; percentiles are those of them that need the values kept.
-func parseFunctions(names []string) (fs []function, percentiles []float64, err error) {
-	if len(names) == 0 {
-		names = []string{"mean", "min", "max"}
-	}
-	known := functions()
-	for _, n := range names {
-		if f := known[n]; f != nil {
-			fs = append(fs, function{n, f})
-			continue
-		}
-		p, err := strconv.ParseFloat(strings.TrimPrefix(n, "p"), 64)
-		if err != nil || !strings.HasPrefix(n, "p") || len(n) > 8 || !(p >= 0 && p <= 100) {
-			return nil, nil, lh.Errorf(lh.Invalid, "query.functions: there is no function %.40q", n)
-		}
-		i := len(percentiles)
-		percentiles = append(percentiles, p)
-		fs = append(fs, function{n, func(s *calc.Stats) float64 { return s.Percentiles[i] }})
-	}
-	return fs, percentiles, nil
-}
-
 // zoneOf finds where an element's days are cut.
 func (a *API) zoneOf(ctx context.Context, sc store.Scope, asked string, e lh.Element) (*time.Location, error) {
 	if asked == "" && e.Location != "" {
@@ -127,14 +76,7 @@ func (a *API) zoneOf(ctx context.Context, sc store.Scope, asked string, e lh.Ele
 		}
 		asked = p.Zone
 	}
-	if t, err := time.Parse("-07:00", asked); err == nil {
-		_, offset := t.Zone()
-		return time.FixedZone(asked, offset), nil
-	}
-	if err := checkZone(asked); err != nil {
-		return nil, err
-	}
-	return time.LoadLocation(asked)
+	return calc.ParseZone(asked)
 }
 
 func getStatistics(a *API, ctx context.Context, sc store.Scope, in *statisticsInput) (*statisticsOutput, error) {
@@ -145,11 +87,10 @@ func getStatistics(a *API, ctx context.Context, sc store.Scope, in *statisticsIn
 	if err != nil {
 		return nil, err
 	}
-	fs, percentiles, err := parseFunctions(in.Functions)
+	fs, options, err := calc.ParseFunctions(in.Functions)
 	if err != nil {
 		return nil, err
 	}
-	directions := slices.ContainsFunc(fs, func(f function) bool { return strings.HasPrefix(f.name, "direction") })
 	type question struct {
 		element lh.Element
 		cal     calc.Calendar
@@ -181,7 +122,7 @@ func getStatistics(a *API, ctx context.Context, sc store.Scope, in *statisticsIn
 				out.WriteString(`{"element_id":` + strconv.Quote(string(q.element.ID)) + `,"zone":` + strconv.Quote(q.zone.String()) + `,"buckets":[`)
 				first := true
 				line := make([]byte, 0, 256)
-				err := a.Series.Aggregate(ctx, sc, q.element, in.From, in.To, series.View{Raw: in.Raw, AsOf: in.AsOf}, q.cal, calc.Options{Percentiles: percentiles, Directions: directions}, func(s *calc.Stats) error {
+				err := a.Series.Aggregate(ctx, sc, q.element, in.From, in.To, series.View{Raw: in.Raw, AsOf: in.AsOf}, q.cal, options, func(s *calc.Stats) error {
 					line = line[:0]
 					if !first {
 						line = append(line, ',')
@@ -203,7 +144,7 @@ func getStatistics(a *API, ctx context.Context, sc store.Scope, in *statisticsIn
 }
 
 // appendBucket writes a bucket as JSON, without an allocation.
-func appendBucket(b []byte, s *calc.Stats, fs []function) []byte {
+func appendBucket(b []byte, s *calc.Stats, fs []calc.Function) []byte {
 	number := func(name string, n int64) {
 		b = append(append(append(b, '"'), name...), `":`...)
 		b = append(strconv.AppendInt(b, n, 10), ',')
@@ -222,8 +163,8 @@ func appendBucket(b []byte, s *calc.Stats, fs []function) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(b, '"'), f.name...), `":`...)
-		if v := f.of(s); math.IsNaN(v) || math.IsInf(v, 0) {
+		b = append(append(append(b, '"'), f.Name...), `":`...)
+		if v := f.Of(s); math.IsNaN(v) || math.IsInf(v, 0) {
 			b = append(b, `null`...)
 		} else {
 			b = strconv.AppendFloat(b, v, 'g', -1, 64)
