@@ -210,6 +210,9 @@ func (db *DB) sweep(ctx context.Context, p lh.ProjectID) error {
 			}
 		}
 	}
+	if err := db.dropParts(ctx, `project_id = $1`, p); err != nil {
+		return err
+	}
 	return db.update(ctx, func(t *tx) error {
 		if _, err := t.exec(ctx, `DELETE FROM audit WHERE project_id = $1`, p); err != nil {
 			return err
