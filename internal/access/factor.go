@@ -282,10 +282,15 @@ const (
 	RequireAll       = "all"
 )
 
+// needs reports whether the installation wants a second factor of somebody.
+func (a *Access) needs(u lh.User) bool {
+	return a.require == RequireAll || a.require == RequireOperators && u.Operator
+}
+
 // FactorMissing refuses a session that was begun without a second factor where the installation wants one. What sets one
 // up, and logging out, must be let past.
 func (a *Access) FactorMissing(p Principal) error {
-	if p.Kind != lh.ActorUser || p.Session.Strong || a.require == RequireNobody || a.require == RequireOperators && !p.User.Operator {
+	if p.Kind != lh.ActorUser || p.Session.Strong || !a.needs(p.User) {
 		return nil
 	}
 	return lh.Errorf(lh.Forbidden, "this installation wants a second factor of you; set up an authenticator app or a passkey on the page “Security”, or log in again with the one you have")

@@ -41,8 +41,8 @@ func (a *Access) LogInProgram(ctx context.Context, email, password, remote strin
 	if err != nil {
 		return Principal{}, "", err
 	}
-	if f.Second() {
-		return Principal{}, "", lh.Errorf(lh.Unauthenticated, "this account has a second factor, which this way to log in cannot ask for; use a service account")
+	if f.Second() || a.needs(u) {
+		return Principal{}, "", lh.Errorf(lh.Unauthenticated, "this account has, or must have, a second factor, which this way to log in cannot ask for; use a service account")
 	}
 	return a.begin(ctx, u, ProgramLife, lh.ProofPassword, false)
 }

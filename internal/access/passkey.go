@@ -60,6 +60,9 @@ func (a *Access) passkeys() (*webauthn.WebAuthn, error) {
 	return a.keys, nil
 }
 
+// CanPasskey reports whether passkeys can be had on this hub.
+func (a *Access) CanPasskey() bool { return a.keys != nil }
+
 // holder is a person as WebAuthn sees them. Its handle is the user's id, which is random.
 type holder struct {
 	user lh.User

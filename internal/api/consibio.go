@@ -196,6 +196,9 @@ func (c *consibioCall) run(route *consibioRoute) error {
 	if c.principal, err = c.api.Access.Authenticate(c.r.Context(), token, remoteAddr(c.r)); err != nil {
 		return err
 	}
+	if err := c.api.Access.FactorMissing(c.principal); err != nil {
+		return err
+	}
 	if route.permission != "" {
 		project := c.path["project"]
 		if project == "" { // v1

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -26,16 +27,29 @@ type logInInput struct {
 	}
 }
 
-// LogIn is the answer to a log-in.
+// LogIn is the answer to a log-in: a session, or what is still needed for one.
 type LogIn struct {
-	User    User      `json:"user"`
-	Token   string    `json:"token" doc:"For Authorization: Bearer; browsers use the cookie instead"`
-	Expires lh.Millis `json:"expires"`
+	User    *User       `json:"user,omitempty"`
+	Token   string      `json:"token,omitempty" doc:"For Authorization: Bearer; browsers use the cookie instead"`
+	Expires lh.Millis   `json:"expires,omitempty"`
+	Factor  *FactorNeed `json:"factor,omitempty" doc:"Set where the account has a second factor: nothing else is set then, and finish-log-in gives the session"`
 }
 
 type logInOutput struct {
-	SetCookie http.Cookie `header:"Set-Cookie"`
+	SetCookie []string `header:"Set-Cookie"`
 	Body      LogIn
+}
+
+// loggedIn is the answer to whoever has logged in, or nearly.
+func loggedIn(p access.Principal, token string, err error) (*logInOutput, error) {
+	if need, ok := errors.AsType[*access.FactorNeeded](err); ok {
+		return &logInOutput{Body: LogIn{Factor: &FactorNeed{need.Token, need.Expires, need.TOTP, need.Codes, need.Passkey}}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, c := userOf(p.User), sessionCookie(token, p.Session.Expires.Time())
+	return &logInOutput{SetCookie: []string{c.String()}, Body: LogIn{User: &u, Token: token, Expires: p.Session.Expires}}, nil
 }
 
 func sessionCookie(value string, expires time.Time) http.Cookie {
@@ -44,18 +58,15 @@ func sessionCookie(value string, expires time.Time) http.Cookie {
 
 func logIn(a *API, ctx context.Context, in *logInInput) (*logInOutput, error) {
 	r, _ := request(ctx)
-	p, token, err := a.Access.LogIn(ctx, in.Body.Email, in.Body.Password, remoteHost(r))
-	if err != nil {
-		return nil, err
-	}
-	return &logInOutput{SetCookie: sessionCookie(token, p.Session.Expires.Time()),
-		Body: LogIn{User: userOf(p.User), Token: token, Expires: p.Session.Expires}}, nil
+	return loggedIn(a.Access.LogIn(ctx, in.Body.Email, in.Body.Password, remoteHost(r)))
 }
 
 // Session is who is asking, and where they may.
 type Session struct {
 	User     User           `json:"user"`
 	Expires  lh.Millis      `json:"expires"`
+	Proof    lh.Proof       `json:"proof" enum:"password,totp,recovery_code,passkey,oidc" doc:"How it was begun"`
+	Missing  bool           `json:"factor_missing" doc:"The installation wants a second factor, and this session has none: until it does, only what sets one up is allowed"`
 	Projects []SessionGrant `json:"projects" nullable:"false"`
 }
 
@@ -67,11 +78,15 @@ type SessionGrant struct {
 }
 
 func getSession(a *API, ctx context.Context, p access.Principal, _ *struct{}) (*one[Session], error) {
-	ps, err := a.projectsOf(ctx, p)
-	if err != nil {
-		return nil, err
+	missing := a.Access.FactorMissing(p) != nil
+	var ps []Project
+	if !missing {
+		var err error
+		if ps, err = a.projectsOf(ctx, p); err != nil {
+			return nil, err
+		}
 	}
-	s := Session{User: userOf(p.User), Expires: p.Session.Expires, Projects: make([]SessionGrant, len(ps))}
+	s := Session{User: userOf(p.User), Expires: p.Session.Expires, Proof: p.Session.Proof, Missing: missing, Projects: make([]SessionGrant, len(ps))}
 	for i, p := range ps {
 		s.Projects[i] = SessionGrant{p.ID, p.Name, p.Role}
 	}
