@@ -223,27 +223,4 @@ var errorPage = template.Must(template.New("errors").Parse(`<!doctype html><html
 <p>Every error is a problem by RFC 9457 (<code>application/problem+json</code>) with one of these codes.</p>
 {{range .}}<section id="{{.Code}}"><h2><code>{{.Code}}</code></h2><p>HTTP {{.Status}}. {{.Text}}</p></section>{{end}}</main></body></html>`))
 
-// errorTexts explains each code to whoever meets it.
-var errorTexts = map[lh.Code]string{
-	lh.Invalid:         "The request itself is wrong. detail and errors say what to change; sending it again unchanged fails again.",
-	lh.Unauthenticated: "Nobody known is asking: log in, or send a token that has not expired.",
-	lh.Forbidden:       "You are known, and your role in the project does not allow this. An administrator of the project can change that.",
-	lh.NotFound:        "There is no such thing, or it is in a project or at a location that is not yours to see; the two read alike.",
-	lh.Conflict:        "It clashes with what is there, for example a device that is claimed already. Read again, then decide.",
-	lh.Exhausted:       "A limit is reached. Send less, or wait for the time in Retry-After.",
-	lh.Unavailable:     "The hub cannot do this right now. Try again after the time in Retry-After.",
-	lh.Internal:        "Our fault. The hub's log has the details; nothing was half done.",
-}
-
-func (a *API) serveErrorDocs(w http.ResponseWriter, r *http.Request) {
-	type entry struct {
-		Code   lh.Code
-		Status int
-		Text   string
-	}
-	var entries []entry
-	for _, c := range lh.Codes {
-		entries = append(entries, entry{c, c.HTTPStatus(), errorTexts[c]})
-	}
-	writePage(w, errorPage, entries)
-}
+func (a *API) serveErrorDocs(w http.ResponseWriter, r *http.Request) { writePage(w, errorPage, codes) }

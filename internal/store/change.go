@@ -39,7 +39,7 @@ type Request struct {
 	Attempt *Attempt
 
 	mu  sync.Mutex
-	own []int64 // versions of Subject that the request has written
+	own map[string][]int64 // versions that the request has written, by what it wrote
 }
 
 type requestKey struct{}
@@ -49,20 +49,20 @@ func WithRequest(ctx context.Context, r *Request) context.Context {
 	return context.WithValue(ctx, requestKey{}, r)
 }
 
-// Version returns the version of its subject that the request has written and committed; 0 when it has none.
-func (r *Request) Version() int64 {
+// Version returns the newest version of a thing that the request has written and committed; 0 when it has none.
+func (r *Request) Version(subject string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.own) == 0 {
-		return 0
+	if own := r.own[subject]; len(own) > 0 {
+		return own[len(own)-1]
 	}
-	return r.own[len(r.own)-1]
+	return 0
 }
 
-func (r *Request) wrote(version int64) bool {
+func (r *Request) wrote(subject string, version int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Contains(r.own, version)
+	return slices.Contains(r.own[subject], version)
 }
 
 // Stale is the cause of a refusal by version: it tells the one there is.
@@ -87,6 +87,35 @@ func (db *DB) Version(ctx context.Context, sc Scope, subject string) (int64, err
 		return 0, fmt.Errorf("read version: %w", err)
 	}
 	return v.Int64, nil
+}
+
+// SeesSubject reports whether there is a thing with this id that the scope may see.
+func (db *DB) SeesSubject(ctx context.Context, sc Scope, subject string) (bool, error) {
+	var err error
+	switch prefix, _, _ := strings.Cut(subject, "_"); prefix {
+	case "prj":
+		return subject == string(sc.project), nil
+	case "loc":
+		_, err = db.Location(ctx, sc, lh.LocationID(subject))
+	case "dev":
+		_, err = db.Device(ctx, sc, lh.DeviceID(subject))
+	case "elm":
+		_, err = db.Element(ctx, sc, lh.ElementID(subject))
+	default:
+		if sc.Limited() {
+			return false, nil
+		}
+		var last lh.Operation
+		err = db.row(ctx, db.read, `SELECT operation FROM change WHERE project_id = $1 AND subject = $2 ORDER BY version DESC LIMIT 1`, sc.project, subject).Scan(&last)
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		return last != lh.OperationDelete, err
+	}
+	if lh.CodeOf(err) == lh.NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // changeOf says which change an audit event tells of.
@@ -142,21 +171,28 @@ func (t *tx) changed(ctx context.Context, p lh.ProjectID, number int64, action, 
 
 // asked holds a change against what the request asks.
 func (t *tx) asked(ctx context.Context, r *Request, subject string, version int64) error {
-	if r.Subject == subject {
-		if r.Versions != nil && t.written == 0 && !slices.Contains(r.Versions, version) && !r.wrote(version) {
-			return StaleError(version)
-		}
-		t.request, t.written = r, version+1
+	if r.Subject == subject && r.Versions != nil && t.written[subject] == 0 && !slices.Contains(r.Versions, version) && !r.wrote(subject, version) {
+		return StaleError(version)
 	}
+	if t.written == nil {
+		t.request, t.written = r, map[string]int64{}
+	}
+	t.written[subject] = version + 1
 	return t.attempted(ctx, r, subject)
 }
 
 // committed tells the request what the transaction has written.
 func (t *tx) committed() {
-	if t.request != nil {
-		t.request.mu.Lock()
-		defer t.request.mu.Unlock()
-		t.request.own = append(t.request.own, t.written)
+	if t.request == nil {
+		return
+	}
+	t.request.mu.Lock()
+	defer t.request.mu.Unlock()
+	if t.request.own == nil {
+		t.request.own = map[string][]int64{}
+	}
+	for subject, v := range t.written {
+		t.request.own[subject] = append(t.request.own[subject], v)
 	}
 }
 

@@ -347,10 +347,10 @@ type tx struct {
 	db  *DB
 	now lh.Millis
 
-	number  int64    // of the audit event written last
-	request *Request // whose subject was changed; nil for none
-	written int64    // the version it has now
-	noted   bool     // on the request's idempotency key
+	number  int64            // of the audit event written last
+	request *Request         // that changed something; nil for none
+	written map[string]int64 // the versions it gave, by what was changed
+	noted   bool             // on the request's idempotency key
 }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
