@@ -275,6 +275,17 @@ func (a *Access) Factors(ctx context.Context, p Principal) (lh.Factors, error) {
 	return a.db.Factors(ctx, p.User.ID)
 }
 
+// RemoveFactors takes every second factor from somebody who has lost them, and ends their sessions, as an operator does at
+// the console who has made sure of who asks.
+func (a *Access) RemoveFactors(ctx context.Context, email string) error {
+	u, _, err := a.db.UserByEmail(ctx, email)
+	if err != nil {
+		return err
+	}
+	return a.db.RemoveFactors(ctx, store.Console, u.ID, a.notice(u, "your second factors were removed",
+		"An operator did it. Logging in takes your password alone now; set them up again on the page “Security”.")...)
+}
+
 // Who must have a second factor.
 const (
 	RequireNobody    = ""
