@@ -29,6 +29,11 @@ func TestDamageIsNamedAndTakesNothingElseDown(t *testing.T) {
 	if err := e.Append(ctx, u); err != nil {
 		t.Fatal(err)
 	}
+	beside := newLogger(t, db, sc, "a")
+	third := beside.elements[0]
+	if err := e.Append(ctx, beside.upload(t, 1, record(now, 7))); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := db.AddCorrection(ctx, sc, lh.Correction{Element: level.ID, From: now - 2*lh.DayMillis, To: now, Kind: lh.CorrectOffset, A: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +53,9 @@ func TestDamageIsNamedAndTakesNothingElseDown(t *testing.T) {
 		{"chunk", "body", onDay, chunk, true},
 		{"chunk", "summary", onDay, chunk, true},
 		{"revision", "body", onDay, chunk, true},
-		{"journal", "body", device, "upload " + string(l.device.ID), true},
+		{"journal", "body", fmt.Sprintf("stream = (SELECT stream FROM intake WHERE %s)", device), "upload " + string(l.device.ID), true},
 		{"arrival", "body", device, "arrivals of device " + string(l.device.ID), true},
-		{"latest", "body", element, "latest value of element " + string(level.ID), true},
+		{"intake", "body", device, "latest value of element " + string(level.ID), true},
 		{"correction", "body", element, "corrections of element " + string(level.ID), true},
 		{"approval", "body", element, "approvals of element " + string(level.ID), true},
 		{"element", "body", fmt.Sprintf("project_id = '%s' AND id = '%s'", sc.Project(), level.ID), "elements of project " + string(sc.Project()), true},
@@ -89,12 +94,12 @@ func TestDamageIsNamedAndTakesNothingElseDown(t *testing.T) {
 			if got := read(t, e, sc, rain, lh.MinMillis, lh.MaxMillis); len(got) != 41 {
 				t.Errorf("the other element has %d samples", len(got))
 			}
-			if c.table != "latest" {
+			if c.table != "intake" {
 				return
 			}
 			ls, err := db.Latest(ctx, sc, nil)
-			if err != nil || len(ls) != 1 || ls[0].Element != rain.ID {
-				t.Errorf("latest values: %+v %v", ls, err)
+			if err != nil || len(ls) != 1 || ls[0].Element != third.ID {
+				t.Errorf("latest values: %+v %v; want that of the other device", ls, err)
 			}
 		})
 	}

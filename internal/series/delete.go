@@ -52,20 +52,6 @@ func (e *Engine) Delete(ctx context.Context, sc store.Scope, el lh.Element, from
 	}
 }
 
-// foldAll folds what one project's journal holds now and returns what is stuck.
-func (e *Engine) foldAll(ctx context.Context, p lh.ProjectID) (stuck, error) {
-	backlogs, err := e.db.JournalBacklog(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range backlogs {
-		if b.Project == p {
-			return e.foldProject(ctx, b)
-		}
-	}
-	return nil, nil
-}
-
 func (e *Engine) deletion(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis) (store.Deletion, error) {
 	d := store.Deletion{Element: el.ID, From: from, To: to, FirstDay: from.Day(), LastDay: (to - 1).Day()}
 	if lh.DayStart(d.FirstDay) < from {

@@ -22,17 +22,19 @@ type Options struct {
 	// CommitWait is how long a group commit may wait for more uploads while many come [2 ms]. One that comes alone
 	// never waits.
 	CommitWait time.Duration
-	// CommitRows is the most uploads in one commit [512].
+	// CommitRows is the most uploads in one commit [1024].
 	CommitRows int
 	// QueueRows and QueueBytes bound what waits for a commit [4096, 64 MiB]; beyond, Append says "later".
 	QueueRows  int
 	QueueBytes int64
-	// FoldAge, FoldRows and FoldBytes are from when on a project's uploads are folded [10 s, 4096, 2 MiB]. More
-	// of them write chunks less often, take more memory and make readers decode more that is not folded: four times as
-	// much at once took 50 MiB more, and less processor time only within what repeated runs differ by.
+	// FoldAge, FoldRows and FoldBytes are from when on a device's uploads are folded [15 min, 256, 64 KiB]. What waits
+	// longer writes chunks less often, and makes readers of the device's series decode more that is not folded.
 	FoldAge   time.Duration
 	FoldRows  int64
 	FoldBytes int64
+	// FoldWaiting is how many bytes of all devices' uploads wait before the longest are folded earlier [64 MiB]. As much,
+	// and a quarter more, is kept in memory.
+	FoldWaiting int64
 	// FoldBite is about how many bytes of journal go into one fold's transaction [1 MiB].
 	FoldBite int64
 	// Backlog is how many bytes of journal may wait for a fold [2 GiB]; beyond, Append says "later".
@@ -46,12 +48,13 @@ type Options struct {
 
 func (o *Options) defaults() {
 	set(&o.CommitWait, 2*time.Millisecond)
-	set(&o.CommitRows, 512)
+	set(&o.CommitRows, 1024)
 	set(&o.QueueRows, 4096)
 	set(&o.QueueBytes, 64<<20)
-	set(&o.FoldAge, 10*time.Second)
-	set(&o.FoldRows, 4096)
-	set(&o.FoldBytes, 2<<20)
+	set(&o.FoldAge, 15*time.Minute)
+	set(&o.FoldRows, 256)
+	set(&o.FoldBytes, 64<<10)
+	set(&o.FoldWaiting, 64<<20)
 	set(&o.FoldBite, 1<<20)
 	set(&o.Backlog, 2<<30)
 	if o.Now == nil {
@@ -87,6 +90,14 @@ type Engine struct {
 	nudge   chan struct{} // tells the folder that much has come
 	retain  chan struct{} // asks for what is to be deleted to be deleted
 	folding chan struct{} // is held by who folds: two would only undo each other's work
+	looked  time.Time     // when the journal was last looked at; owned by who folds
+	dead    atomic.Int64  // bytes of journal that are folded, and not purged
+
+	tailsMu sync.Mutex
+	tails   map[tailKey]*tail
+	kept    int64 // bytes of uploads in tails
+
+	partsPool sync.Pool // *parts
 
 	problemsMu sync.Mutex
 	problems   map[string]string // by row or chunk, in words
@@ -104,7 +115,8 @@ type pending struct {
 // New returns an engine on a database. Nothing is stored before Run runs.
 func New(db *store.DB, o Options) *Engine {
 	o.defaults()
-	e := &Engine{db: db, o: o, codec: newCodec(), queue: make(chan *pending, o.QueueRows), nudge: make(chan struct{}, 1), retain: make(chan struct{}, 1), folding: make(chan struct{}, 1), problems: map[string]string{}}
+	e := &Engine{db: db, o: o, codec: newCodec(), queue: make(chan *pending, o.QueueRows), nudge: make(chan struct{}, 1), retain: make(chan struct{}, 1), folding: make(chan struct{}, 1), problems: map[string]string{}, tails: map[tailKey]*tail{}}
+	e.partsPool.New = func() any { return newParts() }
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		o.Registerer.MustRegister(c)
@@ -262,9 +274,14 @@ func (e *Engine) commit(group []*pending) {
 	}
 	e.trouble(cannotStore, nil)
 	e.commits.Inc()
+	var stored int64
+	for i := range rows {
+		stored += rows[i].Size
+	}
 	e.samples.Add(float64(samples))
 	e.group.Observe(float64(len(group)))
-	if e.backlog.Add(bytes) > e.o.FoldBytes {
+	e.backlog.Add(stored)
+	if e.committed(rows) {
 		select {
 		case e.nudge <- struct{}{}:
 		default:

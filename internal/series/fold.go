@@ -17,6 +17,9 @@ import (
 // foldAgain is how long a fold that failed waits before it is tried again.
 const foldAgain = 2 * time.Second
 
+// compactBelow is how little waits when the database's file is made smaller.
+const compactBelow = 4 << 20
+
 // foldLoop folds what is due until ctx ends.
 func (e *Engine) foldLoop(ctx context.Context) {
 	tick := time.NewTicker(max(min(e.o.FoldAge/4, time.Second), 10*time.Millisecond))
@@ -39,7 +42,7 @@ func (e *Engine) foldLoop(ctx context.Context) {
 			e.trouble(cannotFold, err)
 			again = time.Now().Add(foldAgain)
 		}
-		if e.backlog.Load() > 0 {
+		if e.backlog.Load() > compactBelow {
 			continue // what is free is about to be used again
 		}
 		if _, err := e.db.Compact(ctx); err != nil && ctx.Err() == nil && !gone(err) {
@@ -55,8 +58,8 @@ func (e *Engine) FoldNow(ctx context.Context) error {
 	return errors.Join(others, err)
 }
 
-// foldDue folds each project whose uploads are old or many enough, or all of them. others is an error, too, where other
-// hubs fold a project at the same time, again and again, and may not have folded all of it.
+// foldDue folds the devices of which enough waits, or for long, or all of them. others is an error, too, where other hubs
+// fold a device at the same time, again and again, and may not have folded all of it.
 func (e *Engine) foldDue(ctx context.Context, all bool) (others, err error) {
 	select {
 	case e.folding <- struct{}{}:
@@ -64,23 +67,19 @@ func (e *Engine) foldDue(ctx context.Context, all bool) (others, err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	backlogs, err := e.db.JournalBacklog(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var waiting int64
-	for _, b := range backlogs {
-		waiting += b.Bytes
-	}
-	e.backlog.Store(waiting)
-	now := lh.MillisOf(e.o.Now())
-	var busy, errs []error
-	for _, b := range backlogs {
-		due := all || b.Rows >= e.o.FoldRows || b.Bytes >= e.o.FoldBytes || int64(now-b.Oldest) >= e.o.FoldAge.Milliseconds()
-		if !due {
-			continue
+	if all || time.Since(e.looked) >= lookEvery {
+		if err := e.look(ctx); err != nil {
+			return nil, err
 		}
-		_, err := e.foldProject(ctx, b)
+		e.looked = time.Now()
+	}
+	var busy, errs []error
+	for ts := e.due(all, ""); len(ts) > 0; {
+		n := 1
+		for n < len(ts) && ts[n].project == ts[0].project {
+			n++
+		}
+		_, err := e.foldTails(ctx, ts[:n])
 		switch lh.CodeOf(err) {
 		case lh.NotFound: // a project that is gone: what it has left is swept, not folded
 		case lh.Conflict:
@@ -88,43 +87,127 @@ func (e *Engine) foldDue(ctx context.Context, all bool) (others, err error) {
 		default:
 			errs = append(errs, err)
 		}
+		ts = ts[n:]
+	}
+	// Folded rows are taken out of the journal when they are as many as the others, or nothing else is to be done.
+	if dead := e.dead.Load(); dead > max(purgeBytes, e.backlog.Load()) || dead > 0 && (all || e.backlog.Load() == 0) {
+		if err := e.db.Purge(ctx); err != nil {
+			errs = append(errs, err)
+		} else {
+			e.dead.Add(-dead)
+		}
 	}
 	return errors.Join(busy...), errors.Join(errs...)
 }
+
+// purgeBytes is how much of the journal may be folded rows, however little waits.
+const purgeBytes = 16 << 20
 
 // stuck are the rows that a fold could not take: they cannot be read, or belong into what cannot be read. They stay in
 // the journal; the next fold tries them again.
 type stuck map[store.JournalID]bool
 
-// foldProject folds about as much of a project as its backlog had, bite by bite, and returns what is stuck.
-func (e *Engine) foldProject(ctx context.Context, b store.Backlog) (stuck, error) {
-	sc := e.o.Scope(b.Project)
-	conflicts := 0
+// foldAll folds what one project's journal holds now and returns what is stuck.
+func (e *Engine) foldAll(ctx context.Context, p lh.ProjectID) (stuck, error) {
+	if err := e.look(ctx); err != nil {
+		return nil, err
+	}
+	return e.foldTails(ctx, e.due(true, p))
+}
+
+// foldTails folds some devices of one project, in bites of several, and returns what is stuck.
+func (e *Engine) foldTails(ctx context.Context, ts []*tail) (stuck, error) {
+	ts = slices.Clone(ts)
 	held := stuck{}
-	for left := b.Rows; left > 0; {
+	conflicts := 0
+	for len(ts) > 0 {
 		if err := ctx.Err(); err != nil {
 			return held, err
 		}
 		start := time.Now()
-		before := len(held)
-		folded, bytes, err := e.foldBite(ctx, sc, held)
-		if lh.CodeOf(err) == lh.Conflict && conflicts < 5 { // another hub folded these; read again
+		sc := e.o.Scope(ts[0].project)
+		var bite []*deviceFold
+		var again []*tail
+		var size int64
+		for size < e.o.FoldBite && len(ts) > 0 {
+			t := ts[0]
+			ts = ts[1:]
+			rows, folded, more, err := e.take(ctx, sc, t, e.o.FoldBite-size, held)
+			if err != nil {
+				return held, fmt.Errorf("fold device %s: %w", t.device, err)
+			}
+			if len(rows) == 0 {
+				e.forget(t) // folded elsewhere, or all of it is stuck
+				continue
+			}
+			if more {
+				again = append(again, t)
+			}
+			f, err := e.foldDevice(ctx, sc, t, rows, folded, held)
+			if err != nil {
+				return held, fmt.Errorf("fold device %s: %w", t.device, err)
+			}
+			for i := range rows {
+				size += int64(len(rows[i].Body)) + rowCost
+			}
+			if f != nil {
+				bite = append(bite, f)
+			} else {
+				e.forget(t)
+			}
+		}
+		err := e.storeBite(ctx, sc, bite)
+		if lh.CodeOf(err) == lh.Conflict && conflicts < 5 { // another hub folded these, or deleted; read again
 			conflicts++
+			again = again[:0]
+			for _, f := range bite {
+				e.forget(f.tail)
+				again = append(again, f.tail)
+			}
+			ts = append(again, ts...)
 			continue
 		}
 		if err != nil {
-			return held, fmt.Errorf("fold project %s: %w", b.Project, err)
+			return held, fmt.Errorf("fold project %s: %w", sc.Project(), err)
 		}
-		if folded == 0 && len(held) == before {
-			return held, nil // nothing left but what is stuck
+		for _, f := range bite {
+			e.settle(f.tail, &f.DeviceFold)
 		}
-		if folded > 0 {
+		if len(bite) > 0 {
 			e.foldTime.Observe(time.Since(start).Seconds())
 		}
-		e.backlog.Add(-bytes)
-		left -= int64(folded + len(held) - before)
+		ts = append(ts, again...)
 	}
 	return held, nil
+}
+
+// deviceFold is what a fold makes of some of one device's rows.
+type deviceFold struct {
+	store.DeviceFold
+	tail     *tail
+	chunks   []store.Chunk
+	arrivals []store.ArrivalDay
+}
+
+// storeBite stores what was made of some devices in one transaction.
+func (e *Engine) storeBite(ctx context.Context, sc store.Scope, bite []*deviceFold) error {
+	if len(bite) == 0 {
+		return nil
+	}
+	var chunks []store.Chunk
+	var arrivals []store.ArrivalDay
+	folds := make([]store.DeviceFold, len(bite))
+	// One order for everybody, so that two hubs never wait for each other's rows.
+	slices.SortFunc(bite, func(a, b *deviceFold) int { return cmp.Compare(a.Device, b.Device) })
+	for i, f := range bite {
+		folds[i] = f.DeviceFold
+		chunks, arrivals = append(chunks, f.chunks...), append(arrivals, f.arrivals...)
+	}
+	if err := e.db.Fold(ctx, sc, chunks, folds, arrivals); err != nil {
+		return err
+	}
+	e.folds.Add(float64(len(chunks)))
+	return nil
 }
 
 type chunkKey struct {
@@ -137,143 +220,211 @@ func (k chunkKey) String() string {
 	return fmt.Sprintf("chunk of element %s on %s", k.element, lh.DayStart(k.day).Time().Format(time.DateOnly))
 }
 
-// foldBite folds some rows in one transaction and returns how many. Rows that cannot be read, and rows that belong
-// into a chunk or arrival day that cannot be read, stay in the journal and are added to held, of which it takes none;
-// the rest goes on without them.
-func (e *Engine) foldBite(ctx context.Context, sc store.Scope, held stuck) (folded int, bytes int64, err error) {
-	rows, err := e.db.JournalOldest(ctx, sc, e.o.FoldBite, held)
-	if err != nil {
-		return 0, 0, err
-	}
+// foldRow is a row of a fold.
+type foldRow struct {
+	store.JournalRow
+	keys []chunkKey // the chunks it has samples of
+	came []arrival
+}
+
+// foldDevice makes chunks of some rows of a device, which is folded up to a number. Rows that cannot be read, and rows
+// that belong into a chunk or arrival day that cannot be read, are added to held; the rest goes on without them. It
+// returns nil where there is nothing to be stored.
+func (e *Engine) foldDevice(ctx context.Context, sc store.Scope, t *tail, rows []store.JournalRow, folded int64, held stuck) (*deviceFold, error) {
+	f := &deviceFold{tail: t, DeviceFold: store.DeviceFold{Device: t.device, From: folded, To: folded, Oldest: lh.MillisOf(e.o.Now())}}
 	days, err := e.arrivalDays(ctx, sc, rows)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	type rowSamples struct {
-		row  store.JournalRow
-		keys map[chunkKey]bool
-	}
-	var good []rowSamples
-	parts := map[chunkKey]*[]lh.Sample{}
-	came := map[store.JournalID][]arrival{}
-	var u Upload
-	var batch wire.Batch
-	collect := func(row store.JournalRow) (map[chunkKey]bool, error) {
-		if row.Err != nil {
-			return nil, row.Err
-		}
-		if err := decodeJournal(&u, &batch, row.Body); err != nil {
-			return nil, err
-		}
-		keys := map[chunkKey]bool{}
-		last := make([]struct { // a row's samples of a channel are mostly of one day
-			day  int32
-			part *[]lh.Sample
-		}, len(u.Elements))
-		came[row.ID] = arrivalsOf(&u)
-		u.Each(func(c uint16, s lh.Sample) {
-			l, day := &last[c], s.Time.Day()
-			if l.part == nil || l.day != day {
-				k := chunkKey{u.Elements[c], day}
-				keys[k] = true
-				if parts[k] == nil {
-					parts[k] = new([]lh.Sample)
-				}
-				l.day, l.part = day, parts[k]
-			}
-			*l.part = append(*l.part, s)
-		})
-		return keys, nil
-	}
+	p := e.partsPool.Get().(*parts)
+	defer e.partsPool.Put(p)
+	p.reset()
+	good := make([]foldRow, 0, len(rows))
 	for _, row := range rows {
+		if !row.Held {
+			f.To = row.Seq
+		}
 		if days[arrivalKey{row.Device, row.Received.Day()}] == nil {
-			held[row.ID] = true
+			f.hold(&row, held)
 			continue
 		}
-		keys, err := collect(row)
-		if err != nil {
+		g := foldRow{JournalRow: row}
+		if err := p.collect(&g); err != nil {
 			e.problem("journal row "+row.ID.String(), err)
-			held[row.ID] = true
+			f.hold(&row, held)
 			continue
 		}
-		good = append(good, rowSamples{row, keys})
+		good = append(good, g)
 	}
-	if len(good) == 0 {
-		return 0, 0, nil
-	}
-	chunks := make(map[chunkKey]store.Chunk, len(parts))
-	var memory foldMemory
 	broken := map[chunkKey]bool{}
-	for k, samples := range parts {
-		c, err := e.foldChunk(ctx, sc, k, *samples, &memory)
+	f.chunks = make([]store.Chunk, 0, len(p.used))
+	err = p.each(func(k chunkKey, samples []lh.Sample) error {
+		c, err := e.foldChunk(ctx, sc, k, samples, &p.memory)
 		if err != nil && (lh.CodeOf(err) != lh.Internal || gone(err)) {
-			return 0, 0, err
+			return err
 		}
 		if err != nil {
 			e.problem(k.String(), err)
 			broken[k] = true
-			continue
+			return nil
 		}
 		e.solved(k.String())
-		chunks[k] = c
+		f.chunks = append(f.chunks, c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(broken) > 0 {
 		// The rows that belong into a broken chunk stay, and so what they would have put into others: those are made
 		// again from the rest.
 		kept := good[:0]
-		parts = map[chunkKey]*[]lh.Sample{}
+		p.reset()
 		for _, g := range good {
-			stays := false
-			for k := range g.keys {
-				stays = stays || broken[k]
+			if slices.ContainsFunc(g.keys, func(k chunkKey) bool { return broken[k] }) {
+				f.hold(&g.JournalRow, held)
+				continue
 			}
-			if stays {
-				held[g.row.ID] = true
-			} else {
-				if _, err := collect(g.row); err != nil {
-					return 0, 0, err
+			if err := p.collect(&g); err != nil {
+				return nil, err
+			}
+			kept = append(kept, g)
+		}
+		good, f.chunks = kept, f.chunks[:0]
+		err := p.each(func(k chunkKey, samples []lh.Sample) error {
+			c, err := e.foldChunk(ctx, sc, k, samples, &p.memory)
+			f.chunks = append(f.chunks, c)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i := range good {
+		g := &good[i]
+		f.Rows, f.Bytes, f.Samples = f.Rows+1, f.Bytes+g.Size, f.Samples+int64(g.Samples)
+		if g.Held {
+			f.Done = append(f.Done, g.Seq)
+		}
+		d := days[arrivalKey{g.Device, g.Received.Day()}]
+		d.came, d.more = append(d.came, g.came...), d.more || len(g.came) > 0
+	}
+	if len(good) == 0 && f.To == f.From {
+		return nil, nil // nothing but what was stuck already
+	}
+	f.arrivals, err = e.foldArrivals(days)
+	return f, err
+}
+
+// hold notes a row that is not taken.
+func (f *deviceFold) hold(row *store.JournalRow, held stuck) {
+	held[row.ID] = true
+	if !row.Held {
+		f.Held = append(f.Held, row.Seq)
+	}
+}
+
+// parts is what a device's rows hold for each chunk. Its memory is used again.
+type parts struct {
+	by     map[chunkKey]int // index into all
+	used   []chunkKey       // by that index
+	all    [][]lh.Sample
+	last   []lastPart
+	upload Upload
+	batch  wire.Batch
+	memory foldMemory
+}
+
+// lastPart is where a channel's samples went last: those of one upload are mostly of one day.
+type lastPart struct {
+	day  int32
+	part int // -1: nowhere yet
+}
+
+func newParts() *parts { return &parts{by: map[chunkKey]int{}} }
+
+// maxKeptParts bounds the memory that is kept, in samples.
+const maxKeptParts = 1 << 19
+
+func (p *parts) reset() {
+	clear(p.by)
+	total := 0
+	for i := range p.all {
+		if total += cap(p.all[i]); total > maxKeptParts {
+			p.all = p.all[:i:i]
+			break
+		}
+		p.all[i] = p.all[i][:0]
+	}
+	p.used = p.used[:0]
+}
+
+// collect adds a row's samples and notes in it what it holds.
+func (p *parts) collect(g *foldRow) error {
+	if g.Err != nil {
+		return g.Err
+	}
+	u := &p.upload
+	if err := decodeJournal(u, &p.batch, g.Body); err != nil {
+		return err
+	}
+	g.keys, g.came = nil, arrivalsOf(u)
+	p.last = slices.Grow(p.last[:0], len(u.Elements))[:len(u.Elements)]
+	for i := range p.last {
+		p.last[i].part = -1
+	}
+	for i := range p.batch.Records {
+		r := &p.batch.Records[i]
+		rank, day := lh.RankOf(u.Epoch, u.Sequence+uint32(i)), r.Time.Day()
+		impossible := r.Time < u.NotBefore || r.Time > u.NotAfter
+		for k := range r.Values {
+			v := &r.Values[k]
+			l := &p.last[v.Channel]
+			if l.part < 0 || l.day != day {
+				key := chunkKey{u.Elements[v.Channel], day}
+				l.day, l.part = day, p.index(key)
+				if !slices.Contains(g.keys, key) {
+					g.keys = append(g.keys, key)
 				}
-				kept = append(kept, g)
 			}
-		}
-		good = kept
-		clear(chunks)
-		for k, samples := range parts {
-			if chunks[k], err = e.foldChunk(ctx, sc, k, *samples, &memory); err != nil {
-				return 0, 0, err
+			flag := v.Flag
+			if impossible {
+				flag = max(flag, lh.FlagSuspect)
 			}
-		}
-		if len(good) == 0 {
-			return 0, 0, nil
+			p.all[l.part] = append(p.all[l.part], lh.Sample{Time: r.Time, Value: v.Value, Flag: flag, Rank: rank})
 		}
 	}
-	list := make([]store.Chunk, 0, len(chunks))
-	for _, c := range chunks {
-		list = append(list, c)
-	}
-	// One order for everybody, so that two hubs never wait for each other's chunks.
-	slices.SortFunc(list, func(a, b store.Chunk) int {
-		if c := strings.Compare(string(a.Element), string(b.Element)); c != 0 {
-			return c
+	return nil
+}
+
+func (p *parts) index(k chunkKey) int {
+	i, ok := p.by[k]
+	if !ok {
+		i = len(p.used)
+		p.by[k], p.used = i, append(p.used, k)
+		if i == len(p.all) {
+			p.all = append(p.all, nil)
 		}
-		return int(a.Day) - int(b.Day)
+	}
+	return i
+}
+
+// each hands fn the samples of each chunk, by day and element: so lie, in the table, the chunks of a day that is over
+// beside each other, and those of the day that goes on.
+func (p *parts) each(fn func(chunkKey, []lh.Sample) error) error {
+	order := make([]int, len(p.used))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(p.used[a].day, p.used[b].day), strings.Compare(string(p.used[a].element), string(p.used[b].element)))
 	})
-	ids := make([]store.JournalID, len(good))
-	for i, g := range good {
-		ids[i] = g.row.ID
-		bytes += g.row.Size
-		d := days[arrivalKey{g.row.Device, g.row.Received.Day()}]
-		d.came, d.more = append(d.came, came[g.row.ID]...), d.more || len(came[g.row.ID]) > 0
+	for _, i := range order {
+		if err := fn(p.used[i], p.all[i]); err != nil {
+			return err
+		}
 	}
-	arrivals, err := e.foldArrivals(days)
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := e.db.Fold(ctx, sc, list, ids, arrivals); err != nil {
-		return 0, 0, err
-	}
-	e.folds.Add(float64(len(list)))
-	return len(good), bytes, nil
+	return nil
 }
 
 // foldMemory is used again from chunk to chunk.

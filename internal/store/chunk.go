@@ -106,17 +106,16 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 }
 
 const (
-	foldDelete = `DELETE FROM journal WHERE project_id = $1 AND device_id = $2 AND id = $3`
 	// A chunk that was read and is gone was deleted: it is not made anew.
 	foldNew = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
 		ON CONFLICT (project_id, element_id, day) DO NOTHING`
 	foldOld = `UPDATE chunk SET gen = $4 + 1, summary = $5, body = $6 WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`
 )
 
-// Fold replaces chunks, their revisions and arrival days, and removes the journal rows that went into them, in one
-// transaction. Conflict, with nothing changed: a chunk or arrival day is no longer at the Gen it was read at, or a row
-// is gone, since somebody folded or deleted meanwhile; read again and retry.
-func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []JournalID, arrivals []ArrivalDay) error {
+// Fold replaces chunks, their revisions and arrival days, and takes what went into them out of the journal, in one
+// transaction. Conflict, with nothing changed: a chunk or arrival day is no longer at the Gen it was read at, or a device
+// no longer folded up to where it was, since somebody folded or deleted meanwhile; read again and retry.
+func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []DeviceFold, arrivals []ArrivalDay) error {
 	if err := sc.need(lh.PermMaintain); err != nil {
 		return err
 	}
@@ -140,22 +139,11 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folded []Journ
 		}
 	}
 	moved := lh.Errorf(lh.Conflict, "the series were folded or deleted meanwhile")
-	db.prepare(ctx, foldDelete, foldNew, foldOld)
+	db.prepare(ctx, foldIntake, foldNew, foldOld)
 	return db.update(ctx, func(t *tx) error {
-		// The rows first: two folders of the same rows meet here, before either wrote a chunk.
-		del, err := t.ready(ctx, foldDelete)
-		if err != nil {
+		// The devices first: two folders of the same rows meet here, before either wrote a chunk.
+		if err := t.foldDevices(ctx, sc, folds, moved); err != nil {
 			return fmt.Errorf("fold: %w", err)
-		}
-		defer del.Close() // it goes with the transaction in any case
-		for _, j := range folded {
-			r, err := del.ExecContext(ctx, sc.project, j.device, j.id[:])
-			if err != nil {
-				return fmt.Errorf("fold: %w", err)
-			}
-			if n, err := r.RowsAffected(); err != nil || n != 1 {
-				return errors.Join(moved, err)
-			}
 		}
 		add, err := t.ready(ctx, foldNew)
 		if err != nil {

@@ -28,7 +28,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/ncruces/go-sqlite3"
 	sqlitedriver "github.com/ncruces/go-sqlite3/driver"
-	_ "github.com/ncruces/go-sqlite3/vfs/adiantum" // the encrypting file system of SQLite
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
@@ -67,8 +66,8 @@ type DB struct {
 
 	reads, writes statements // of SQLite
 
-	foldMu     sync.Mutex
-	foldCursor map[lh.ProjectID]string // device after which JournalOldest goes on
+	intakesMu sync.Mutex
+	intakes   map[intakeKey]*intake // as this process last wrote them
 }
 
 // Open opens a database, making it when it is not there, and brings its schema up to date.
@@ -76,7 +75,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Master == nil {
 		return nil, errors.New("open database: no master key given")
 	}
-	db := &DB{master: o.Master, now: o.Now, log: o.Log, keys: map[string]knownKey{}, keepKey: 10 * time.Second, foldCursor: map[lh.ProjectID]string{}}
+	db := &DB{master: o.Master, now: o.Now, log: o.Log, keys: map[string]knownKey{}, keepKey: 10 * time.Second, intakes: map[intakeKey]*intake{}}
 	if db.now == nil {
 		db.now = time.Now
 	}
@@ -116,6 +115,7 @@ func (db *DB) openSQLite(path string) error {
 	if st, err := os.Stat(filepath.Dir(abs)); err != nil || !st.IsDir() {
 		return fmt.Errorf("there is no folder %s for the database; `loggerhead init` makes it", filepath.Dir(abs))
 	}
+	registerVFS()
 	db.sqlite, db.dir = true, filepath.Dir(abs)
 	key, err := db.master.Derive("sqlite file", 32)
 	if err != nil {
@@ -124,14 +124,14 @@ func (db *DB) openSQLite(path string) error {
 	st, err := os.Stat(abs)
 	fresh := err != nil || st.Size() == 0
 	setup := func(write bool) func(*sqlite3.Conn) error {
-		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
-			"journal_mode=wal", "synchronous=full", "foreign_keys=on",
+		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "synchronous=full", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
+			"journal_mode=wal", "foreign_keys=on",
 			// Pages that every commit changes are copied into the file once in 16 MB of log, instead of once in 4 MB.
 			"wal_autocheckpoint=2000", "journal_size_limit=67108864"}
 		if fresh {
 			// For Compact. A file that is made without it stays without it; to one that has it, this would be a write at
 			// each opening, which is not possible on a full disk.
-			pragmas = slices.Insert(pragmas, 4, "auto_vacuum=incremental")
+			pragmas = slices.Insert(pragmas, 5, "auto_vacuum=incremental")
 		}
 		if write {
 			pragmas = append(pragmas, "cache_size=-16384")
@@ -154,7 +154,7 @@ func (db *DB) openSQLite(path string) error {
 		}
 	}
 	name := (&url.URL{Scheme: "file", OmitHost: true, Path: abs}).String()
-	if db.write, err = sqlitedriver.Open(name+"?vfs=adiantum&_txlock=immediate", setup(true)); err != nil {
+	if db.write, err = sqlitedriver.Open(name+"?vfs="+vfsName+"&_txlock=immediate", setup(true)); err != nil {
 		return err
 	}
 	db.write.SetMaxOpenConns(1)
@@ -165,7 +165,7 @@ func (db *DB) openSQLite(path string) error {
 	if err := os.Chmod(abs, 0o600); err != nil {
 		return err
 	}
-	if db.read, err = sqlitedriver.Open(name+"?vfs=adiantum&_txlock=deferred", setup(false)); err != nil {
+	if db.read, err = sqlitedriver.Open(name+"?vfs="+vfsName+"&_txlock=deferred", setup(false)); err != nil {
 		return err
 	}
 	db.read.SetMaxOpenConns(8)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
@@ -26,14 +27,22 @@ func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) (latest bo
 	if err := sc.need(lh.PermDestroy); err != nil {
 		return false, err
 	}
-	k, err := db.key(ctx, db.read, string(sc.project))
-	if err != nil {
-		return false, err
-	}
 	moved := lh.Errorf(lh.Conflict, "the series changed meanwhile; try again")
 	err = db.update(ctx, func(t *tx) error {
 		detail := map[string]any{"from": d.From, "to": d.To}
 		if err := t.audit(ctx, sc.project, sc.actor, "series.delete", string(d.Element), detail); err != nil {
+			return err
+		}
+		// The device's row first: folds and uploads take it before chunks, too.
+		err := t.editLatest(ctx, sc, d.Element, func(ls []lh.Latest) []lh.Latest {
+			latest = false
+			return slices.DeleteFunc(ls, func(l lh.Latest) bool {
+				gone := l.Element == d.Element && l.Sample.Time >= d.From && l.Sample.Time < d.To
+				latest = latest || gone
+				return gone
+			})
+		}, d.Latest)
+		if err != nil {
 			return err
 		}
 		if err := t.notApproved(ctx, sc, d.Element, d.From, d.To); err != nil {
@@ -50,21 +59,7 @@ func (db *DB) DeleteSeries(ctx context.Context, sc Scope, d Deletion) (latest bo
 				return err
 			}
 		}
-		if d.Latest == nil {
-			n, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`, sc.project, d.Element, d.From, d.To)
-			latest = n > 0
-			return err
-		}
-		l := *d.Latest
-		body, err := sealLatest(k, sc.project, l)
-		if err != nil {
-			return err
-		}
-		n, err := t.exec(ctx, `UPDATE latest SET time = $5, rank = $6, received = $7, body = $8
-			WHERE project_id = $1 AND element_id = $2 AND time >= $3 AND time < $4`,
-			sc.project, d.Element, d.From, d.To, l.Sample.Time, rankColumn(l.Sample.Rank), l.Received, body)
-		latest = n > 0
-		return err
+		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("delete series of %s: %w", d.Element, err)
@@ -77,17 +72,8 @@ func (db *DB) RaiseLatest(ctx context.Context, sc Scope, l lh.Latest) error {
 	if err := sc.need(lh.PermDestroy); err != nil {
 		return err
 	}
-	k, err := db.key(ctx, db.read, string(sc.project))
-	if err != nil {
-		return err
-	}
-	body, err := sealLatest(k, sc.project, l)
-	if err != nil {
-		return err
-	}
-	err = db.update(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, insertLatest.query(1), sc.project, l.Element, l.Sample.Time, rankColumn(l.Sample.Rank), l.Received, body)
-		return err
+	err := db.update(ctx, func(t *tx) error {
+		return t.editLatest(ctx, sc, l.Element, func(ls []lh.Latest) []lh.Latest { return raise(ls, &l, 0) }, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("raise latest of %s: %w", l.Element, err)
@@ -199,14 +185,16 @@ func (db *DB) DropBefore(ctx context.Context, sc Scope, day int32) (chunks int64
 			continue
 		}
 		err = db.update(ctx, func(t *tx) error {
+			err := t.editLatest(ctx, sc, id, func(ls []lh.Latest) []lh.Latest {
+				return slices.DeleteFunc(ls, func(l lh.Latest) bool { return l.Element == id && l.Sample.Time < lh.DayStart(day) })
+			}, nil)
+			if err != nil {
+				return err
+			}
 			if err := t.dropDays(ctx, sc.project, id, -1<<31, day-1); err != nil {
 				return err
 			}
-			if err := t.dropFills(ctx, sc.project, id, lh.MinMillis, lh.DayStart(day)); err != nil {
-				return err
-			}
-			_, err := t.exec(ctx, `DELETE FROM latest WHERE project_id = $1 AND element_id = $2 AND time < $3`, sc.project, id, lh.DayStart(day))
-			return err
+			return t.dropFills(ctx, sc.project, id, lh.MinMillis, lh.DayStart(day))
 		})
 		if err != nil {
 			return chunks, fmt.Errorf("drop old samples of %s: %w", id, err)

@@ -183,7 +183,7 @@ func (db *DB) sweepInvitations(ctx context.Context) error {
 }
 
 func (db *DB) sweep(ctx context.Context, p lh.ProjectID) error {
-	for _, table := range []struct{ name, key string }{{"chunk", "element_id"}, {"revision", "element_id"}, {"journal", "device_id"}, {"arrival", "device_id"}} {
+	for _, table := range []struct{ name, key string }{{"chunk", "element_id"}, {"revision", "element_id"}, {"intake", "device_id"}, {"arrival", "device_id"}} {
 		for {
 			var keys []string
 			query := `SELECT ` + table.key + ` FROM ` + table.name + ` WHERE project_id = $1 ORDER BY ` + table.key + ` LIMIT 1000`
@@ -201,6 +201,12 @@ func (db *DB) sweep(ctx context.Context, p lh.ProjectID) error {
 			}
 			for _, k := range slices.Compact(keys) {
 				err := db.update(ctx, func(t *tx) error {
+					if table.name == "intake" { // the journal goes with it
+						_, err := t.exec(ctx, `DELETE FROM journal WHERE stream = (SELECT stream FROM intake WHERE project_id = $1 AND device_id = $2)`, p, k)
+						if err != nil {
+							return err
+						}
+					}
 					_, err := t.exec(ctx, `DELETE FROM `+table.name+` WHERE project_id = $1 AND `+table.key+` = $2`, p, k)
 					return err
 				})

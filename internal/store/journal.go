@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -33,91 +32,146 @@ type JournalAppend struct {
 	Body     []byte // plain; sealed here
 	Latest   []lh.Latest
 	Seen     *DeviceSeen // recorded with it; nil is nothing new
-}
 
-// latestBody is the sealed part of a latest row: value bits, flag.
-const latestBody = 9
+	// What AppendJournal made of it.
+	ID   JournalID
+	Seq  int64 // its number among the device's uploads
+	Size int64 // bytes it takes in the journal
+}
 
 func rankColumn(r lh.Rank) int64     { return int64(r ^ 1<<63) }
 func rankFromColumn(c int64) lh.Rank { return lh.Rank(c) ^ 1<<63 }
 
+// appending is the uploads of one device in a group.
+type appending struct {
+	intakeKey
+	key  *seal.Key
+	rows []int // indices of the group's rows, in their order
+	in   *intake
+}
+
 // AppendJournal stores uploads of any devices in one transaction. When it returns nil, all of them are on disk,
-// synced; otherwise none is. A latest row changes where the sample is newer, or as new and of greater rank.
+// synced; otherwise none is. A latest value changes where the sample is newer, or as new and of greater rank.
 func (db *DB) AppendJournal(ctx context.Context, rows []JournalAppend) error {
-	type latestKey struct {
-		p lh.ProjectID
-		e lh.ElementID
+	group, bodies, seen, err := db.sealUploads(ctx, rows)
+	if err != nil {
+		return err
 	}
-	journal := make([][]any, 0, len(rows))
-	var seen [][]any
-	newest := map[latestKey]lh.Latest{}
-	for _, r := range rows {
+	if db.sqlite {
+		db.prepare(ctx, insertJournal.query(1), insertJournal.query(rowsAtOnce), putIntake.query(1), putIntake.query(rowsAtOnce), touchDevice)
+	}
+	for try := 1; ; try++ {
+		err := db.update(ctx, func(t *tx) error { return t.appendJournal(ctx, rows, group, bodies, seen, try > 1) })
+		for _, a := range group {
+			if err != nil {
+				a.in = nil
+			}
+			db.remember(a.project, a.device, a.in)
+		}
+		if errors.Is(err, errIntake) && try < 5 {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("append %d uploads: %w", len(rows), err)
+		}
+		return nil
+	}
+}
+
+// sealUploads makes ready what is the same however often the transaction is tried.
+func (db *DB) sealUploads(ctx context.Context, rows []JournalAppend) (group []*appending, bodies [][]byte, seen [][]any, err error) {
+	by := make(map[intakeKey]*appending, len(rows))
+	bodies = make([][]byte, len(rows))
+	for i := range rows {
+		r := &rows[i]
 		if !r.Scope.ownDevice(r.Device) {
-			return noDevice()
+			return nil, nil, nil, noDevice()
 		}
-		k, err := db.key(ctx, db.read, string(r.Scope.project))
-		if err != nil {
-			return err
+		key := intakeKey{r.Scope.project, r.Device}
+		a := by[key]
+		if a == nil {
+			a = &appending{intakeKey: key}
+			if a.key, err = db.key(ctx, db.read, string(key.project)); err != nil {
+				return nil, nil, nil, err
+			}
+			by[key], group = a, append(group, a)
 		}
-		var id [16]byte
-		binary.BigEndian.PutUint64(id[:8], uint64(r.Received)^1<<63)
-		rand.Read(id[8:]) // never fails
-		body, err := k.Seal(r.Body, place("journal", r.Scope.project, r.Device, hex.EncodeToString(id[:])))
-		if err != nil {
-			return err
+		a.rows = append(a.rows, i)
+		r.ID.device = r.Device
+		binary.BigEndian.PutUint64(r.ID.id[:8], uint64(r.Received)^1<<63)
+		rand.Read(r.ID.id[8:]) // never fails
+		if bodies[i], err = a.key.Seal(r.Body, journalPlace(key.project, r.ID)); err != nil {
+			return nil, nil, nil, err
 		}
-		journal = append(journal, []any{string(r.Scope.project), string(r.Device), id[:], int64(r.Received), int64(r.Samples), int64(len(body)), body})
+		r.Size = int64(len(bodies[i]))
 		if r.Seen != nil {
 			seen = append(seen, r.Seen.args(r.Scope.project, r.Device))
 		}
-		for _, l := range r.Latest {
-			key := latestKey{r.Scope.project, l.Element}
-			old, ok := newest[key]
-			if !ok || l.Sample.Time > old.Sample.Time || l.Sample.Time == old.Sample.Time && l.Sample.Rank > old.Sample.Rank {
-				newest[key] = l
-			}
-		}
-	}
-	keys := make([]latestKey, 0, len(newest))
-	for key := range newest {
-		keys = append(keys, key)
 	}
 	// One order for everybody, so that two replicas never wait for each other's rows.
-	slices.SortFunc(keys, func(a, b latestKey) int {
-		return cmp.Or(strings.Compare(string(a.p), string(b.p)), strings.Compare(string(a.e), string(b.e)))
+	slices.SortFunc(group, func(a, b *appending) int {
+		return cmp.Or(strings.Compare(string(a.project), string(b.project)), strings.Compare(string(a.device), string(b.device)))
 	})
 	slices.SortStableFunc(seen, func(a, b []any) int {
 		return cmp.Or(strings.Compare(a[0].(string), b[0].(string)), strings.Compare(a[1].(string), b[1].(string)))
 	})
-	latest := make([][]any, 0, len(keys))
-	for _, key := range keys {
-		l := newest[key]
-		k, err := db.key(ctx, db.read, string(key.p))
+	return group, bodies, seen, nil
+}
+
+// appendJournal stores a group. fresh reads the devices' rows even where this process remembers them.
+func (t *tx) appendJournal(ctx context.Context, rows []JournalAppend, group []*appending, bodies [][]byte, seen [][]any, fresh bool) (err error) {
+	for _, a := range group {
+		if a.in = nil; !fresh {
+			a.in = t.db.known(a.project, a.device)
+		}
+		if a.in == nil && !t.db.sqlite {
+			fresh = true // all of them, in their order
+		}
+	}
+	journal, intakes := make([][]any, 0, len(rows)), make([][]any, 0, len(group))
+	for _, a := range group {
+		if fresh || a.in == nil {
+			if a.in, err = t.intake(ctx, a.key, a.project, a.device); err != nil {
+				return err
+			}
+		}
+		in := a.in
+		in.came, in.bytes, in.samples, in.received = int64(len(a.rows)), 0, 0, rows[a.rows[0]].Received
+		for _, i := range a.rows {
+			r := &rows[i]
+			r.Seq = in.next
+			in.next++
+			in.bytes, in.samples = in.bytes+r.Size, in.samples+int64(r.Samples)
+			for at := range r.Latest {
+				in.latest = raise(in.latest, &r.Latest[at], at)
+			}
+			journal = append(journal, []any{in.stream, r.Seq, int64(0), r.ID.id[:], int64(r.Received), int64(r.Samples), r.Size, bodies[i]})
+		}
+		args, err := in.args(a.key, a.project, a.device)
 		if err != nil {
 			return err
 		}
-		body, err := sealLatest(k, key.p, l)
-		if err != nil {
+		intakes = append(intakes, args)
+		if err := t.dropOldLatest(ctx, a.project, in); err != nil {
 			return err
 		}
-		latest = append(latest, []any{string(key.p), string(key.e), int64(l.Sample.Time), rankColumn(l.Sample.Rank), int64(l.Received), body})
 	}
-	if db.sqlite {
-		db.prepare(ctx, insertJournal.query(1), touchDevice, insertLatest.query(1))
-	}
-	err := db.update(ctx, func(t *tx) error {
-		if err := t.insert(ctx, insertJournal, journal); err != nil {
-			return err
-		}
-		if err := t.many(ctx, touchDevice, seen); err != nil {
-			return err
-		}
-		return t.insert(ctx, insertLatest, latest)
-	})
+	// The devices' rows first: two writers of one device meet here.
+	n, err := t.insert(ctx, putIntake, intakes)
 	if err != nil {
-		return fmt.Errorf("append %d uploads: %w", len(rows), err)
+		return err
 	}
-	return nil
+	if n != int64(len(intakes)) {
+		return errIntake
+	}
+	for _, a := range group {
+		a.in.gen, a.in.old = a.in.gen+1, nil
+	}
+	if _, err := t.insert(ctx, insertJournal, journal); err != nil {
+		return err
+	}
+	_, err = t.many(ctx, touchDevice, seen)
+	return err
 }
 
 // insertion is a statement that adds rows.
@@ -127,54 +181,61 @@ type insertion struct {
 	tail    string
 }
 
-var (
-	insertJournal = insertion{head: `INSERT INTO journal (project_id, device_id, id, received, samples, size, body) VALUES `, columns: 7}
-	insertLatest  = insertion{head: `INSERT INTO latest (project_id, element_id, time, rank, received, body) VALUES `, columns: 6,
-		tail: ` ON CONFLICT (project_id, element_id) DO UPDATE SET time = excluded.time, rank = excluded.rank,
-			received = excluded.received, body = excluded.body
-			WHERE excluded.time > latest.time OR excluded.time = latest.time AND excluded.rank > latest.rank`}
-)
+var insertJournal = insertion{head: `INSERT INTO journal (stream, seq, held, id, received, samples, size, body) VALUES `, columns: 8}
 
 // query returns the statement for a number of rows.
 func (i insertion) query(rows int) string { return i.head + placeholders(rows, i.columns) + i.tail }
 
-// insert adds many rows with few statements: one prepared statement run often on SQLite, where a statement is cheap,
-// and statements of up to 100 rows on PostgreSQL, where a round trip is not.
-func (t *tx) insert(ctx context.Context, i insertion, rows [][]any) error {
-	const most = 100
-	if t.db.sqlite {
-		return t.many(ctx, i.query(1), rows)
+// rowsAtOnce is how many rows one statement adds: on PostgreSQL a round trip costs much, on SQLite a statement little.
+const rowsAtOnce = 16
+
+// insert adds many rows with few statements, and returns how many it wrote.
+func (t *tx) insert(ctx context.Context, i insertion, rows [][]any) (n int64, err error) {
+	most := rowsAtOnce
+	if !t.db.sqlite {
+		most = 100
 	}
 	for len(rows) > 0 {
-		n := min(most, len(rows))
-		full := len(rows) / n * n
-		args := make([][]any, 0, full/n)
-		for part := range slices.Chunk(rows[:full], n) {
+		at := most
+		if len(rows) < most {
+			if at = len(rows); t.db.sqlite {
+				at = 1
+			}
+		}
+		full := len(rows) / at * at
+		args := make([][]any, 0, full/at)
+		for part := range slices.Chunk(rows[:full], at) {
 			args = append(args, slices.Concat(part...))
 		}
-		if err := t.many(ctx, i.query(n), args); err != nil {
-			return err
+		wrote, err := t.many(ctx, i.query(at), args)
+		if n += wrote; err != nil {
+			return n, err
 		}
 		rows = rows[full:]
 	}
-	return nil
+	return n, nil
 }
 
-// many runs one statement for each of args.
-func (t *tx) many(ctx context.Context, query string, args [][]any) error {
+// many runs one statement for each of args and returns how many rows they changed.
+func (t *tx) many(ctx context.Context, query string, args [][]any) (n int64, err error) {
 	if len(args) == 0 {
-		return nil
+		return 0, nil
 	}
 	stmt, err := t.ready(ctx, query)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, a := range args {
-		if _, err := stmt.ExecContext(ctx, a...); err != nil {
-			return errors.Join(err, stmt.Close())
+		r, err := stmt.ExecContext(ctx, a...)
+		if err != nil {
+			return n, errors.Join(err, stmt.Close())
+		}
+		changed, err := r.RowsAffected()
+		if n += changed; err != nil {
+			return n, errors.Join(err, stmt.Close())
 		}
 	}
-	return stmt.Close()
+	return n, stmt.Close()
 }
 
 // placeholders writes ($1, $2), ($3, $4) for 2 rows of 2 columns.
@@ -197,6 +258,8 @@ func placeholders(rows, columns int) string {
 type JournalRow struct {
 	ID       JournalID
 	Device   lh.DeviceID
+	Seq      int64 // its number among the device's uploads
+	Held     bool  // a fold could not take it
 	Received lh.Millis
 	Samples  int
 	Size     int64  // bytes it takes in the journal
@@ -204,25 +267,30 @@ type JournalRow struct {
 	Err      error  // the row does not open: damaged, or moved
 }
 
-const journalColumns = `device_id, id, received, samples, size, body`
-
-func scanJournal(k *seal.Key, p lh.ProjectID, scan func(...any) error) (JournalRow, error) {
-	var r JournalRow
-	var id, sealed []byte
-	if err := scan(&r.Device, &id, &r.Received, &r.Samples, &r.Size, &sealed); err != nil {
-		return r, err
-	}
-	r.ID.device = r.Device
-	if copy(r.ID.id[:], id) != len(r.ID.id) || len(id) != len(r.ID.id) {
-		r.Err = fmt.Errorf("journal row of %s has an id of %d bytes", r.Device, len(id))
-		return r, nil
-	}
-	r.Body, r.Err = k.Open(sealed, place("journal", p, r.Device, hex.EncodeToString(id)))
-	return r, nil
+func journalPlace(p lh.ProjectID, id JournalID) string {
+	return place("journal", p, id.device, hex.EncodeToString(id.id[:]))
 }
 
-// Journal hands fn the unfolded rows of one device, or of all ("" ), oldest first. A row that does not open is handed
-// over with its Err.
+const journalRows = `SELECT i.device_id, i.folded, j.seq, j.held, j.id, j.received, j.samples, j.size, j.body
+	FROM intake i JOIN journal j ON j.stream = i.stream AND (j.seq > i.folded OR j.held = 1) WHERE i.project_id = $1`
+
+func scanJournal(k *seal.Key, p lh.ProjectID, scan func(...any) error) (r JournalRow, folded int64, err error) {
+	var id, sealed []byte
+	var held int
+	if err := scan(&r.Device, &folded, &r.Seq, &held, &id, &r.Received, &r.Samples, &r.Size, &sealed); err != nil {
+		return r, 0, err
+	}
+	r.ID.device, r.Held = r.Device, held != 0
+	if copy(r.ID.id[:], id) != len(r.ID.id) || len(id) != len(r.ID.id) {
+		r.Err = fmt.Errorf("journal row of %s has an id of %d bytes", r.Device, len(id))
+		return r, folded, nil
+	}
+	r.Body, r.Err = k.Open(sealed, journalPlace(p, r.ID))
+	return r, folded, nil
+}
+
+// Journal hands fn the unfolded rows of one device in their order, or of all ("") one device after the other. A row that
+// does not open is handed over with its Err.
 func (db *DB) Journal(ctx context.Context, sc Scope, d lh.DeviceID, fn func(JournalRow) error) error {
 	if !sc.Allows(lh.PermRead) && !sc.Allows(lh.PermMaintain) {
 		return sc.need(lh.PermRead)
@@ -231,12 +299,12 @@ func (db *DB) Journal(ctx context.Context, sc Scope, d lh.DeviceID, fn func(Jour
 	if err != nil {
 		return err
 	}
-	query, args := `SELECT `+journalColumns+` FROM journal WHERE project_id = $1 AND device_id = $2 ORDER BY id`, []any{sc.project, d}
+	query, args := journalRows+` AND i.device_id = $2 ORDER BY j.seq`, []any{sc.project, d}
 	if d == "" {
-		query, args = `SELECT `+journalColumns+` FROM journal WHERE project_id = $1 ORDER BY id`, args[:1]
+		query, args = journalRows+` ORDER BY i.device_id, j.seq`, args[:1]
 	}
 	err = db.each(ctx, db.read, query, args, func(scan func(...any) error) error {
-		r, err := scanJournal(k, sc.project, scan)
+		r, _, err := scanJournal(k, sc.project, scan)
 		if err != nil {
 			return err
 		}
@@ -248,145 +316,40 @@ func (db *DB) Journal(ctx context.Context, sc Scope, d lh.DeviceID, fn func(Jour
 	return nil
 }
 
-// Backlog is what of a project is not folded yet.
-type Backlog struct {
-	Project              lh.ProjectID
-	Rows, Bytes, Samples int64
-	Oldest               lh.Millis // when the oldest row was received
-}
+// rowCost is what a row costs in a fold beside its bytes, as bytes. It keeps the transaction that folds many small rows
+// short, since no upload is committed meanwhile.
+const rowCost = 256
 
-// JournalBacklog returns the backlog of every project that has one. It is the hub's own and tells sizes only.
-func (db *DB) JournalBacklog(ctx context.Context) ([]Backlog, error) {
-	var bs []Backlog
-	err := db.each(ctx, db.read, `SELECT project_id, count(*), sum(size), sum(samples), min(received) FROM journal GROUP BY project_id ORDER BY project_id`, nil,
-		func(scan func(...any) error) error {
-			var b Backlog
-			err := scan(&b.Project, &b.Rows, &b.Bytes, &b.Samples, &b.Oldest)
-			bs = append(bs, b)
-			return err
-		})
-	if err != nil {
-		return nil, fmt.Errorf("read backlog: %w", err)
-	}
-	return bs, nil
-}
-
-// rowCost is what a row costs in a fold beside its bytes, as bytes: it is read, sealed, deleted from two trees. It keeps
-// the transaction that folds many small rows short, since no upload is committed meanwhile.
-const rowCost = 512
-
-// JournalOldest returns rows to fold: about maxBytes of them, counting rowCost for each, at least one when there is any,
-// device by device, since uploads of one device share chunks, and none of those in without. Each call goes on with the
-// device after the last, so that none waits for ever.
-func (db *DB) JournalOldest(ctx context.Context, sc Scope, maxBytes int64, without map[JournalID]bool) ([]JournalRow, error) {
+// Unfolded returns the first of a device's rows that are not folded, about maxBytes of them, counting rowCost for each,
+// at least one when there is any, and none of those in without; and up to which number the device is folded. more says
+// that there are others.
+func (db *DB) Unfolded(ctx context.Context, sc Scope, d lh.DeviceID, maxBytes int64, without map[JournalID]bool) (rows []JournalRow, folded int64, more bool, err error) {
 	if err := sc.need(lh.PermMaintain); err != nil {
-		return nil, err
+		return nil, 0, false, err
 	}
 	k, err := db.key(ctx, db.read, string(sc.project))
 	if err != nil {
-		return nil, err
+		return nil, 0, false, err
 	}
-	db.foldMu.Lock()
-	after := db.foldCursor[sc.project]
-	db.foldMu.Unlock()
-	var rows []JournalRow
 	var size int64
 	full := errors.New("enough")
-	take := func(scan func(...any) error) error {
-		r, err := scanJournal(k, sc.project, scan)
-		if err != nil || without[r.ID] {
+	err = db.each(ctx, db.read, journalRows+` AND i.device_id = $2 ORDER BY j.seq`, []any{sc.project, d}, func(scan func(...any) error) error {
+		r, to, err := scanJournal(k, sc.project, scan)
+		if err != nil {
 			return err
+		}
+		folded = to
+		if without[r.ID] {
+			return nil
 		}
 		if size > 0 && size+int64(len(r.Body)) > maxBytes {
 			return full
 		}
 		rows, size = append(rows, r), size+int64(len(r.Body))+rowCost
 		return nil
-	}
-	err = db.each(ctx, db.read, `SELECT `+journalColumns+` FROM journal WHERE project_id = $1 AND device_id > $2 ORDER BY device_id, id`, []any{sc.project, after}, take)
-	if err == nil && after != "" {
-		err = db.each(ctx, db.read, `SELECT `+journalColumns+` FROM journal WHERE project_id = $1 AND device_id <= $2 ORDER BY device_id, id`, []any{sc.project, after}, take)
-	}
-	if err != nil && !errors.Is(err, full) {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	if len(rows) > 0 {
-		db.foldMu.Lock()
-		db.foldCursor[sc.project] = string(rows[len(rows)-1].Device)
-		db.foldMu.Unlock()
-	}
-	return rows, nil
-}
-
-func sealLatest(k *seal.Key, p lh.ProjectID, l lh.Latest) ([]byte, error) {
-	var b [latestBody]byte
-	putValue(b[:], l.Sample)
-	return k.Seal(b[:], place("latest", p, l.Element, l.Sample.Time))
-}
-
-// Latest returns the newest sample of each of the elements that has one, or of all that the scope sees when elements
-// is nil. Elements that are not the scope's to see are left out, and so is what is damaged, until a newer sample comes.
-func (db *DB) Latest(ctx context.Context, sc Scope, elements []lh.ElementID) ([]lh.Latest, error) {
-	var ls []lh.Latest
-	err := db.EachLatest(ctx, sc, elements, func(l lh.Latest, err error) error {
-		if err != nil {
-			db.log.Error("a latest value cannot be read; it is left out", "element", l.Element, "err", err)
-			return nil
-		}
-		ls = append(ls, l)
-		return nil
 	})
-	if err != nil {
-		return nil, err
+	if more = errors.Is(err, full); err != nil && !more {
+		return nil, 0, false, fmt.Errorf("read journal: %w", err)
 	}
-	return ls, nil
-}
-
-// EachLatest hands fn what [DB.Latest] returns, and with an error what does not open.
-func (db *DB) EachLatest(ctx context.Context, sc Scope, elements []lh.ElementID, fn func(lh.Latest, error) error) error {
-	if err := sc.need(lh.PermRead); err != nil {
-		return err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
-	if err != nil {
-		return err
-	}
-	take := func(scan func(...any) error) error {
-		var element, location string
-		var time, rank, received int64
-		var sealed sql.RawBytes // used before the next row
-		if err := scan(&element, &time, &rank, &received, &sealed, &location); err != nil {
-			return err
-		}
-		if !sc.Sees(lh.LocationID(location)) {
-			return nil
-		}
-		l := lh.Latest{Element: lh.ElementID(element), Sample: lh.Sample{Time: lh.Millis(time), Rank: rankFromColumn(rank)}, Received: lh.Millis(received)}
-		b, err := k.Open(sealed, place("latest", sc.project, l.Element, l.Sample.Time))
-		if err == nil && len(b) != latestBody {
-			err = fmt.Errorf("latest of %s has %d bytes", l.Element, len(b))
-		}
-		if err == nil {
-			getValue(b, &l.Sample)
-		}
-		return fn(l, err)
-	}
-	// Where an element stands is asked only for a scope to which that matters.
-	query := `SELECT l.element_id, l.time, l.rank, l.received, l.body, '' FROM latest l WHERE l.project_id = $1`
-	if sc.Limited() {
-		query = `SELECT l.element_id, l.time, l.rank, l.received, l.body, e.location_id FROM latest l
-			JOIN element e ON e.project_id = l.project_id AND e.id = l.element_id WHERE l.project_id = $1`
-	}
-	if elements == nil {
-		err = db.each(ctx, db.read, query+` ORDER BY l.element_id`, []any{sc.project}, take)
-	}
-	for _, id := range elements {
-		if err == nil {
-			err = db.each(ctx, db.read, query+` AND l.element_id = $2`, []any{sc.project, id}, take)
-		}
-	}
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("read latest: %w", err)
-	}
-	return nil
+	return rows, folded, more, nil
 }

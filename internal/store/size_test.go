@@ -44,15 +44,14 @@ func TestCompactGivesSpaceBack(t *testing.T) {
 	if more, err := db.Compact(ctx); err != nil || more {
 		t.Fatalf("there is more to give back of a file that is full: %v, %v", more, err)
 	}
-	rows, err := db.JournalOldest(ctx, hub, 1<<30, nil)
+	rows, _, _, err := db.Unfolded(ctx, hub, d.ID, 1<<30, nil)
 	if err != nil || len(rows) != 24 {
 		t.Fatal(len(rows), err)
 	}
-	var ids []store.JournalID
-	for _, r := range rows[:23] {
-		ids = append(ids, r.ID)
+	if err := db.Fold(ctx, hub, nil, []store.DeviceFold{{Device: d.ID, To: 23, Rows: 23}}, nil); err != nil {
+		t.Fatal(err)
 	}
-	if err := db.Fold(ctx, hub, nil, ids, nil); err != nil {
+	if err := db.Purge(ctx); err != nil {
 		t.Fatal(err)
 	}
 	before, err := db.Size(ctx)
@@ -72,7 +71,7 @@ func TestCompactGivesSpaceBack(t *testing.T) {
 	if before.Disk < 24<<20 || after.Disk > 8<<20 || steps < 5 {
 		t.Errorf("%d steps changed the size from %+v to %+v", steps, before, after)
 	}
-	rows, err = db.JournalOldest(ctx, hub, 1<<30, nil)
+	rows, _, _, err = db.Unfolded(ctx, hub, d.ID, 1<<30, nil)
 	if err != nil || len(rows) != 1 || rows[0].Err != nil || len(rows[0].Body) != 1<<20 {
 		t.Fatal("the row that was left is not whole", len(rows), err)
 	}

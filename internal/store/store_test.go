@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -357,11 +358,11 @@ func TestFoldIsAllOrNothing(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		sc := storetest.Project(t, db)
 		hub := storetest.HubScope(sc.Project())
-		var ids []store.JournalID
 		var els []lh.Element
+		var devices []lh.DeviceID
 		for range 3 {
 			d, own, es := storetest.DeviceScope(t, db, sc, "a")
-			els = append(els, es...)
+			els, devices = append(els, es...), append(devices, d.ID)
 			for i := range 4 {
 				body := bytes.Repeat([]byte{byte(i)}, 100)
 				if err := db.AppendJournal(ctx, []store.JournalAppend{{Scope: own, Device: d.ID, Received: lh.Millis(i), Samples: 1, Body: body}}); err != nil {
@@ -373,39 +374,56 @@ func TestFoldIsAllOrNothing(t *testing.T) {
 		if err != nil || len(bs) != 1 || bs[0].Rows != 12 || bs[0].Samples != 12 || bs[0].Bytes < 1200 || bs[0].Oldest != 0 {
 			t.Fatalf("backlog %+v, %v", bs, err)
 		}
-		// Small bites go round all devices.
-		devices := map[lh.DeviceID]bool{}
-		for range 3 {
-			rows, err := db.JournalOldest(ctx, hub, 1250, nil)
-			if err != nil || len(rows) != 2 || rows[0].Body[0] != 0 {
-				t.Fatalf("%d rows, %v", len(rows), err)
-			}
-			devices[rows[0].Device] = true
+		rows, folded, more, err := db.Unfolded(ctx, hub, devices[0], 460, nil)
+		if err != nil || len(rows) != 2 || rows[0].Body[0] != 0 || folded != 0 || !more {
+			t.Fatalf("%d rows, folded up to %d, more: %v; %v", len(rows), folded, more, err)
 		}
-		if len(devices) != 3 {
-			t.Errorf("three bites came from %d devices", len(devices))
+		// Those that are stuck hold up nobody.
+		rest, _, more, err := db.Unfolded(ctx, hub, devices[0], 1<<20, map[store.JournalID]bool{rows[0].ID: true, rows[1].ID: true})
+		if err != nil || len(rest) != 2 || rest[0].Body[0] != 2 || more {
+			t.Fatalf("%d rows behind those, more: %v; %v", len(rest), more, err)
 		}
-		rows, err := db.JournalOldest(ctx, hub, 1<<20, nil)
-		if err != nil || len(rows) != 12 {
-			t.Fatalf("%d rows, %v", len(rows), err)
-		}
-		for _, r := range rows {
-			ids = append(ids, r.ID)
+		size := rows[0].Size
+		fold := func(d int, from, to int64) []store.DeviceFold {
+			return []store.DeviceFold{{Device: devices[d], From: from, To: to, Rows: to - from, Bytes: (to - from) * size, Samples: to - from}}
 		}
 		chunk := func(e int, gen int64, body string) store.Chunk {
 			return store.Chunk{Element: els[e].ID, Day: -1, Gen: gen, Body: []byte(body), Summary: []byte("s" + body)}
 		}
-		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 0, "one")}, ids[:2], nil); err != nil {
+		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 0, "one")}, fold(0, 0, 2), nil); err != nil {
 			t.Fatal(err)
 		}
-		wantCode(t, "rows folded already", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two")}, ids[1:3], nil), lh.Conflict)
-		wantCode(t, "chunk moved on", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two"), chunk(0, 0, "x")}, ids[2:4], nil), lh.Conflict)
+		both := slices.Concat(fold(1, 0, 4), fold(0, 1, 3))
+		wantCode(t, "rows folded already", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two")}, both, nil), lh.Conflict)
+		wantCode(t, "chunk moved on", db.Fold(ctx, hub, []store.Chunk{chunk(1, 0, "two"), chunk(0, 0, "x")}, fold(1, 0, 4), nil), lh.Conflict)
 		if c, err := db.Chunk(ctx, sc, els[1].ID, -1); err != nil || c.Gen != 0 {
 			t.Errorf("a refused fold left a chunk: %+v %v", c, err)
 		}
-		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 1, "three")}, ids[2:], nil); err != nil {
+		if rows, folded, _, err := db.Unfolded(ctx, hub, devices[1], 1<<20, nil); err != nil || len(rows) != 4 || folded != 0 {
+			t.Errorf("a refused fold took rows: %d are left, folded up to %d; %v", len(rows), folded, err)
+		}
+		// One row of the next fold is held, and taken by a later one.
+		held := fold(0, 2, 4)
+		held[0].Rows, held[0].Bytes, held[0].Samples, held[0].Held = 1, size, 1, []int64{3}
+		if err := db.Fold(ctx, hub, []store.Chunk{chunk(0, 1, "three")}, slices.Concat(held, fold(1, 0, 4), fold(2, 0, 4)), nil); err != nil {
 			t.Fatal(err)
 		}
+		for range 2 { // purging takes none that is held
+			if rows, folded, _, err := db.Unfolded(ctx, hub, devices[0], 1<<20, nil); err != nil || len(rows) != 1 || !rows[0].Held || rows[0].Body[0] != 2 || folded != 4 {
+				t.Errorf("held: %+v, folded up to %d; %v", rows, folded, err)
+			}
+			if bs, err := db.JournalBacklog(ctx); err != nil || len(bs) != 1 || bs[0].Rows != 1 || bs[0].Bytes != size {
+				t.Errorf("with one held: %+v %v", bs, err)
+			}
+			if err := db.Purge(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done := []store.DeviceFold{{Device: devices[0], From: 4, To: 4, Rows: 1, Bytes: size, Samples: 1, Done: []int64{3}}}
+		if err := db.Fold(ctx, hub, nil, done, nil); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, "taken already", db.Fold(ctx, hub, nil, done, nil), lh.Conflict)
 		if c, err := db.Chunk(ctx, sc, els[0].ID, -1); err != nil || c.Gen != 2 || string(c.Body) != "three" {
 			t.Errorf("%+v %v", c, err)
 		}
@@ -473,7 +491,7 @@ func TestNothingReadableIsStored(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer raw.Close()
-			for _, table := range []string{"users", "project", "location", "device", "element", "inventory", "journal", "chunk", "latest", "audit", "setting", "owner_key", "session", "member", "device_certificate"} {
+			for _, table := range []string{"users", "project", "location", "device", "element", "inventory", "journal", "intake", "chunk", "latest", "audit", "setting", "owner_key", "session", "member", "device_certificate"} {
 				rows, err := raw.Query(`SELECT * FROM ` + table)
 				if err != nil {
 					t.Fatal(err)
