@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/cipher"
 	"io/fs"
@@ -33,7 +34,12 @@ type Config struct {
 	// Subscribe gives the feed of a project's new samples; see [ingest.Ingest.Subscribe].
 	Subscribe func(p lh.ProjectID, buffer int) (events <-chan ingest.Event, missed func() bool, cancel func())
 	Projects  ProjectOptions
-	Web       fs.FS // the built web app; nil serves the API alone
+	Mail      bool // whether the hub sends mail; else links are in its log
+	// URL is where people and programs reach the hub; "" where that is not known.
+	URL string
+	// Limits bound what people, programs and strangers ask; the zero Limits do not.
+	Limits access.Limits
+	Web    fs.FS // the built web app; nil serves the API alone
 	// ConsibioHost is the host name that has the Consibio APIs at its root; "" is none.
 	ConsibioHost string
 	Version      string
@@ -59,6 +65,9 @@ type API struct {
 	cursors  cipher.AEAD     // seals cursors of lists
 	closing  context.Context // ends when live streams shall
 	stop     context.CancelFunc
+
+	admission admission
+	find      func(*http.Request) route // the operation of a request; the zero route is none
 }
 
 // Bounds of the people's listener.
@@ -100,7 +109,9 @@ func New(c Config) *API {
 	c.Metrics.MustRegister(a.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "loggerhead_api_live_streams",
 		Help: "Open streams of live values."}, a.streams.count))
 
+	a.admission = newAdmission(c.Limits, c.Now, c.Metrics)
 	mux := http.NewServeMux()
+	a.find = finder(mux)
 	a.huma = humago.New(mux, a.openAPIConfig())
 	for _, r := range routes {
 		r.register(a, r)
@@ -108,9 +119,7 @@ func New(c Config) *API {
 	mux.HandleFunc("GET /api/v1/openapi.json", a.serveOpenAPI)
 	mux.HandleFunc("GET /api/docs", a.serveDocs)
 	mux.HandleFunc("GET /api/docs/errors", a.serveErrorDocs)
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		newProblem(lh.NotFound, http.StatusNotFound, "there is no such operation; /api/docs lists them").write(w)
-	})
+	mux.HandleFunc("/api/", noOperation(mux))
 	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(2048), gzhttp.ContentTypes([]string{"application/json",
 		"application/problem+json", "text/csv", columnsType, "text/html"}), gzhttp.SuffixETag(""))
 	if err != nil {
@@ -123,6 +132,7 @@ func New(c Config) *API {
 	apiHandler := foreign.Handler(a.authenticated(mux))
 	root := http.NewServeMux()
 	root.Handle("/api/", compress(apiHandler))
+	root.Handle("GET "+metadataPath, http.HandlerFunc(a.serveMetadata))
 	root.Handle("/", newWebApp(c.Web))
 	a.handler = secured(a.consibioHandler(root, compress))
 	return a
@@ -158,29 +168,50 @@ func principal(ctx context.Context) access.Principal {
 
 // authenticated lets nobody without a session past, but to the public operations. It stands before the mux, so that a
 // route somebody forgets to protect is protected.
-func (a *API) authenticated(next http.Handler) http.Handler {
-	public := map[string]bool{}
+func (a *API) authenticated(next *http.ServeMux) http.Handler {
+	limits := bodyLimits(routes)
+	public, setsUp := map[string]bool{}, map[string]bool{}
 	for _, r := range routes {
 		if r.public {
 			public[r.method+" "+r.path] = true
 		}
+		if r.setsUp {
+			setsUp[r.method+" "+r.path] = true
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		limit := int64(maxBody)
+		if r.ContentLength != 0 {
+			_, pattern := next.Handler(r)
+			limit = cmp.Or(limits[pattern], limit)
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if public[r.Method+" "+r.URL.Path] {
+			if err := a.stranger(w, r); err != nil {
+				problemOf(a.Log, r, err).write(w)
+				return
+			}
 			next.ServeHTTP(w, r)
 			return
 		}
 		p, err := a.Access.Authenticate(r.Context(), tokenOf(r), remoteAddr(r))
 		if err != nil {
+			if over := a.stranger(w, r); over != nil {
+				err = over
+			}
 			if lh.CodeOf(err) == lh.Unauthenticated {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="loggerhead"`)
 			}
 			problemOf(a.Log, r, err).write(w)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		if err := a.Access.FactorMissing(p); err != nil && !setsUp[r.Method+" "+r.URL.Path] {
+			problemOf(a.Log, r, err).write(w)
+			return
+		}
+		a.Access.Seen(r.Context(), p, r.UserAgent())
+		a.answer(&unmodified{ResponseWriter: w, r: r}, r, p, next)
 	})
 }
 

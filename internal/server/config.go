@@ -59,6 +59,9 @@ type Config struct {
 	// What is asked of new passwords.
 	Passwords PasswordsConfig `yaml:"passwords"`
 
+	// How projects come and go.
+	Projects ProjectsConfig `yaml:"projects"`
+
 	// How samples are kept.
 	Series SeriesConfig `yaml:"series"`
 
@@ -117,6 +120,16 @@ type PasswordsConfig struct {
 	Breached string `yaml:"breached"`
 }
 
+// ProjectsConfig says how projects come and go.
+type ProjectsConfig struct {
+	// Who makes projects: "anyone" who has an account, or "operators" alone.
+	Create string `yaml:"create"`
+
+	// How long after an owner deletes a project it is destroyed. Until then it can be exported, and an owner can call it
+	// off.
+	DestroyAfter time.Duration `yaml:"destroy_after"`
+}
+
 // SeriesConfig says how samples are kept.
 type SeriesConfig struct {
 	// How long an upload may wait for others to share one disk sync with.
@@ -131,9 +144,10 @@ func DefaultConfig() Config {
 	return Config{
 		Data: ".", Database: "sqlite:hub.db", MasterKey: "master.key", TrustDomain: "loggerhead.internal", Hosts: []string{"localhost", "127.0.0.1"},
 		People: PeopleConfig{Listen: ":8443", SignUp: "invitation"}, MQTT: ListenConfig{":8883"}, Devices: ListenConfig{":8884"}, Private: ListenConfig{"127.0.0.1:8885"},
-		Mail:   MailConfig{TLS: notify.StartTLS},
-		Series: SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
-		Log:    config.Log{Level: slog.LevelInfo, Format: "text"},
+		Mail:     MailConfig{TLS: notify.StartTLS},
+		Projects: ProjectsConfig{Create: "anyone", DestroyAfter: 7 * 24 * time.Hour},
+		Series:   SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
+		Log:      config.Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
 
@@ -233,6 +247,12 @@ func (c *Config) check() error {
 	}
 	if len(c.Hosts) == 0 {
 		bad("hosts: at least one name or address is needed")
+	}
+	if c.Projects.Create != "anyone" && c.Projects.Create != "operators" {
+		bad(`projects.create: %q is neither "anyone" nor "operators"`, c.Projects.Create)
+	}
+	if c.Projects.DestroyAfter < time.Minute || c.Projects.DestroyAfter > 366*24*time.Hour {
+		bad("projects.destroy_after: %s is not between 1m and 8784h (a year)", c.Projects.DestroyAfter)
 	}
 	if c.Series.CommitWait < 0 || c.Series.CommitWait > time.Second {
 		bad("series.commit_wait: %s is not between 0s and 1s", c.Series.CommitWait)

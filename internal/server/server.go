@@ -134,6 +134,7 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	s.access = access.New(access.Options{DB: s.db, Now: s.now, Log: s.log, URL: s.cfg.PeopleURL(s.people.Addr().String()),
 		SignUpOpen: s.cfg.People.SignUp == "open", Breached: s.breached, Mailed: s.mail.Wake})
 	s.engine = series.New(s.db, series.Options{CommitWait: s.cfg.Series.CommitWait, FoldAge: s.cfg.Series.FoldAge, Scope: s.access.Hub,
+		Cut: func(id lh.DeviceID) { s.gateway.Cut(id) },
 		Now: s.now, Log: s.log, Registerer: s.metrics})
 	fl := fleet.New(fleet.Options{DB: s.db, Issuer: auth.devices, TrustDomain: auth.trustDomain, DeviceScope: s.access.DeviceScope,
 		Cut: func(id lh.DeviceID) { s.gateway.Cut(id) }, Now: s.now, Log: s.log})
@@ -146,7 +147,9 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 		Reenroll: fl.Reenroll, CACerts: func() []*x509.Certificate { return []*x509.Certificate{root, auth.devices.Cert} },
 		Now: s.now, Log: s.log, Registerer: s.metrics})
 	s.api = api.New(api.Config{Access: s.access, DB: s.db, Fleet: fl, Series: s.engine, Subscribe: in.Subscribe, Web: d.Web,
-		Version: d.Version, Now: s.now, Log: s.log, Metrics: s.metrics})
+		Projects: api.ProjectOptions{OperatorsCreate: s.cfg.Projects.Create == "operators", DestroyAfter: s.cfg.Projects.DestroyAfter},
+		Mail:     s.cfg.Mail.Address != "", URL: s.cfg.PeopleURL(s.people.Addr().String()),
+		Version:  d.Version, Now: s.now, Log: s.log, Metrics: s.metrics})
 	if s.certs, err = newCertificates(auth, s.cfg, s.now, s.log); err != nil {
 		return err
 	}
