@@ -28,7 +28,7 @@ var projectCalls = map[string]func(*rig, store.Scope) call{
 	"restore-project": func(*rig, store.Scope) call { return call{} },
 	"delete-project":  twinCall(nil),
 	"keep-project": twinCall(func(r *rig, sc store.Scope) {
-		if _, err := r.db.ScheduleDestruction(ctx, sc, lh.MaxMillis); err != nil {
+		if _, err := r.access.ScheduleDestruction(ctx, sc, lh.MaxMillis); err != nil {
 			r.t.Fatal(err)
 		}
 	}),

@@ -189,7 +189,7 @@ type deleteProjectOutput struct {
 
 func deleteProject(a *API, ctx context.Context, sc store.Scope, in *deleteProjectInput) (*deleteProjectOutput, error) {
 	if !in.Now {
-		p, err := a.DB.ScheduleDestruction(ctx, sc, lh.MillisOf(a.Now().Add(a.Projects.DestroyAfter)))
+		p, err := a.Access.ScheduleDestruction(ctx, sc, lh.MillisOf(a.Now().Add(a.Projects.DestroyAfter)))
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +217,7 @@ func deleteProject(a *API, ctx context.Context, sc store.Scope, in *deleteProjec
 }
 
 func keepProject(a *API, ctx context.Context, sc store.Scope, _ *ProjectPath) (*one[Project], error) {
-	p, err := a.DB.CancelDestruction(ctx, sc)
+	p, err := a.Access.CancelDestruction(ctx, sc)
 	return &one[Project]{projectOf(p, sc.Role())}, err
 }
 

@@ -184,6 +184,43 @@ func (e *Engine) DeleteProject(ctx context.Context, sc store.Scope) error {
 	return nil
 }
 
+// destroyEvery is how often it is looked whether a project is to be destroyed.
+const destroyEvery = time.Minute
+
+// destroyLoop runs DestroyDue at the start and every minute, until ctx ends.
+func (e *Engine) destroyLoop(ctx context.Context) {
+	tick := time.NewTicker(destroyEvery)
+	defer tick.Stop()
+	for {
+		if _, err := e.DestroyDue(ctx); err != nil && ctx.Err() == nil {
+			e.o.Log.Error("projects whose time has come were not destroyed; it is tried again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// DestroyDue destroys the projects whose time has come and returns how many; see [store.DB.DestroyDue]. Their devices'
+// connections are cut.
+func (e *Engine) DestroyDue(ctx context.Context) (int, error) {
+	n, devices, err := e.db.DestroyDue(ctx)
+	if e.o.Cut != nil {
+		for _, d := range devices {
+			e.o.Cut(d)
+		}
+	}
+	if n > 0 {
+		select {
+		case e.retain <- struct{}{}:
+		default: // asked for already
+		}
+	}
+	return n, err
+}
+
 // retainEvery is how often [Engine.Retain] runs by itself.
 const retainEvery = time.Hour
 

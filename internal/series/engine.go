@@ -40,7 +40,9 @@ type Options struct {
 	// Backlog is how many bytes of journal may wait for a fold [2 GiB]; beyond, Append says "later".
 	Backlog int64
 	// Scope gives the hub's own scope in a project. Required for folding.
-	Scope      func(lh.ProjectID) store.Scope
+	Scope func(lh.ProjectID) store.Scope
+	// Cut ends the connections of a device whose project was destroyed; nil leaves them to end by themselves.
+	Cut        func(lh.DeviceID)
 	Now        func() time.Time
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -188,6 +190,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var folder sync.WaitGroup
 	folder.Go(func() { e.foldLoop(foldCtx) })
 	folder.Go(func() { e.retainLoop(foldCtx) })
+	folder.Go(func() { e.destroyLoop(foldCtx) })
 	var committer sync.WaitGroup
 	committer.Go(e.commitLoop)
 	<-ctx.Done()

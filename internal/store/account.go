@@ -247,16 +247,16 @@ func (db *DB) DeleteUser(ctx context.Context, by lh.Actor, id lh.UserID, told ..
 		if len(last) > 0 {
 			return lh.Errorf(lh.Conflict, "this is the last owner of %s; make somebody else an owner, or delete the project, first", strings.Join(last, ", "))
 		}
-		for _, p := range in {
-			if err := t.dropInvitations(ctx, p, id); err != nil {
-				return err
-			}
-		}
 		var n int64
 		for _, q := range []string{`DELETE FROM link WHERE user_id = $1`, `DELETE FROM challenge WHERE user_id = $1`, `DELETE FROM member WHERE user_id = $1`,
 			`DELETE FROM session WHERE user_id = $1`, `DELETE FROM users WHERE id = $1`} {
 			if n, err = t.exec(ctx, q, id); err != nil {
 				return fmt.Errorf("delete user: %w", err)
+			}
+		}
+		for _, p := range in { // now that they can grant nothing any more
+			if err := t.dropInvitations(ctx, p, id); err != nil {
+				return err
 			}
 		}
 		if n == 0 {

@@ -7,11 +7,16 @@ import (
 	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 )
 
-// ScheduleDestruction has the project destroyed at a time, by [DB.DestroyDue]. One that is scheduled already stays as it is.
-func (db *DB) ScheduleDestruction(ctx context.Context, sc Scope, at lh.Millis) (lh.Project, error) {
-	return db.setDestroy(ctx, sc, "project.delete", func(was, now lh.Millis) (lh.Millis, error) {
+// Notice is a mail to an owner of a project.
+type Notice func(to lh.User, p lh.Project) notify.Mail
+
+// ScheduleDestruction has the project destroyed at a time, by [DB.DestroyDue], and tells its owners. One that is scheduled
+// already stays as it is.
+func (db *DB) ScheduleDestruction(ctx context.Context, sc Scope, at lh.Millis, notice Notice) (lh.Project, error) {
+	return db.setDestroy(ctx, sc, "project.delete", notice, func(was, now lh.Millis) (lh.Millis, error) {
 		if was != 0 {
 			return was, nil
 		}
@@ -19,9 +24,9 @@ func (db *DB) ScheduleDestruction(ctx context.Context, sc Scope, at lh.Millis) (
 	})
 }
 
-// CancelDestruction calls the destruction of the project off. Conflict: there is none to come.
-func (db *DB) CancelDestruction(ctx context.Context, sc Scope) (lh.Project, error) {
-	return db.setDestroy(ctx, sc, "project.keep", func(was, now lh.Millis) (lh.Millis, error) {
+// CancelDestruction calls the destruction of the project off and tells its owners. Conflict: there is none to come.
+func (db *DB) CancelDestruction(ctx context.Context, sc Scope, notice Notice) (lh.Project, error) {
+	return db.setDestroy(ctx, sc, "project.keep", notice, func(was, now lh.Millis) (lh.Millis, error) {
 		if was == 0 {
 			return 0, lh.Errorf(lh.Conflict, "the project is not going to be destroyed; there is nothing to call off")
 		}
@@ -29,7 +34,7 @@ func (db *DB) CancelDestruction(ctx context.Context, sc Scope) (lh.Project, erro
 	})
 }
 
-func (db *DB) setDestroy(ctx context.Context, sc Scope, action string, set func(was, now lh.Millis) (lh.Millis, error)) (lh.Project, error) {
+func (db *DB) setDestroy(ctx context.Context, sc Scope, action string, notice Notice, set func(was, now lh.Millis) (lh.Millis, error)) (lh.Project, error) {
 	var p lh.Project
 	if err := sc.need(lh.PermDestroy); err != nil {
 		return p, err
@@ -46,6 +51,9 @@ func (db *DB) setDestroy(ctx context.Context, sc Scope, action string, set func(
 		if _, err := t.exec(ctx, `UPDATE project SET destroy = $2 WHERE id = $1`, sc.project, p.Destroy); err != nil {
 			return err
 		}
+		if err := t.tellOwners(ctx, p, notice); err != nil {
+			return err
+		}
 		return t.audit(ctx, sc.project, sc.actor, action, string(sc.project), map[string]any{"before": was, "after": p.Destroy})
 	})
 	if err != nil {
@@ -54,42 +62,80 @@ func (db *DB) setDestroy(ctx context.Context, sc Scope, action string, set func(
 	return p, nil
 }
 
+// tellOwners puts a mail to each owner into the outbox. An address that no mail can be sent to gets none; nor does it stand
+// in the way.
+func (t *tx) tellOwners(ctx context.Context, p lh.Project, notice Notice) error {
+	var owners []lh.UserID
+	err := t.db.each(ctx, t, `SELECT user_id FROM member WHERE project_id = $1 AND role = $2 ORDER BY user_id`, []any{p.ID, lh.RoleOwner},
+		func(scan func(...any) error) error {
+			var id lh.UserID
+			err := scan(&id)
+			owners = append(owners, id)
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	for _, id := range owners {
+		u, _, err := t.db.userOn(ctx, t, `id = $1`, id)
+		if err != nil {
+			return err
+		}
+		if m := notice(u, p); m.Check() == nil {
+			if err := t.mail(ctx, noticeLife, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // errNotDue: somebody called it off, or another hub was quicker.
 var errNotDue = errors.New("not due")
 
-// DestroyDue destroys the projects whose time has come, and returns how many. It is the hub's own. Each project is
-// destroyed by one hub: the first to take its row.
-func (db *DB) DestroyDue(ctx context.Context) (int, error) {
+// DestroyDue destroys the projects whose time has come, and returns how many, and the devices that were in them. It is the
+// hub's own. Each project is destroyed by one hub: the first to take its row.
+func (db *DB) DestroyDue(ctx context.Context) (n int, devices []lh.DeviceID, err error) {
 	var due []lh.ProjectID
 	now := lh.MillisOf(db.now())
-	err := db.each(ctx, db.read, `SELECT id FROM project WHERE destroy <> 0 AND destroy <= $1 ORDER BY destroy, id`, []any{now}, func(scan func(...any) error) error {
+	err = db.each(ctx, db.read, `SELECT id FROM project WHERE destroy <> 0 AND destroy <= $1 ORDER BY destroy, id`, []any{now}, func(scan func(...any) error) error {
 		var id lh.ProjectID
 		err := scan(&id)
 		due = append(due, id)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read projects to destroy: %w", err)
+		return 0, nil, fmt.Errorf("read projects to destroy: %w", err)
 	}
-	n := 0
 	var errs []error
 	for _, id := range due {
+		var had []lh.DeviceID
 		err := db.destroy(ctx, id, func(t *tx) error {
 			taken, err := t.exec(ctx, `UPDATE project SET destroy = destroy WHERE id = $1 AND destroy <> 0 AND destroy <= $2`, id, now)
 			if err == nil && taken == 0 {
 				err = errNotDue
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			had = nil
+			return db.each(ctx, t, `SELECT id FROM device WHERE project_id = $1`, []any{id}, func(scan func(...any) error) error {
+				var d lh.DeviceID
+				err := scan(&d)
+				had = append(had, d)
+				return err
+			})
 		})
 		switch {
 		case err == nil:
 			n++
+			devices = append(devices, had...)
 			db.log.InfoContext(ctx, "project destroyed as scheduled", "project", id)
 		case !errors.Is(err, errNotDue):
 			errs = append(errs, err)
 		}
 	}
-	return n, errors.Join(errs...)
+	return n, devices, errors.Join(errs...)
 }
 
 // DeleteProject destroys a project. When it returns nil, the project's key is gone for good and with it everything

@@ -51,9 +51,10 @@ func (db *DB) emailIndex(email string) ([]byte, error) {
 	return db.master.BlindIndex("users.email", strings.ToLower(email))
 }
 
-// Invite asks whoever an address belongs to into the scope's project and gives the invitation its id and times. Nothing
-// it does or says depends on whether the address has an account. Conflict: it is a member's, or invited already.
-func (db *DB) Invite(ctx context.Context, sc Scope, i lh.Invitation) (lh.Invitation, error) {
+// Invite asks whoever an address belongs to into the scope's project and gives the invitation its id and times. link makes
+// the link that is mailed to them. Nothing it does or says depends on whether the address has an account. Conflict: it is
+// a member's, or invited already.
+func (db *DB) Invite(ctx context.Context, sc Scope, i lh.Invitation, link func(lh.Invitation) NewLink) (lh.Invitation, error) {
 	if err := sc.need(lh.PermAdminister); err != nil {
 		return i, err
 	}
@@ -114,6 +115,9 @@ func (db *DB) Invite(ctx context.Context, sc Scope, i lh.Invitation) (lh.Invitat
 		if n == 0 {
 			return lh.Errorf(lh.Conflict, "%s is invited already; send that invitation again, or take it back first", i.Email)
 		}
+		if err := t.putLink(ctx, link(i)); err != nil {
+			return err
+		}
 		return t.audit(ctx, sc.project, sc.actor, "invitation.create", string(i.ID),
 			map[string]any{"email": i.Email, "role": i.Role, "locations": i.Locations, "expires": i.Expires})
 	})
@@ -145,9 +149,9 @@ func (db *DB) Invitations(ctx context.Context, sc Scope) ([]lh.Invitation, error
 	return is, nil
 }
 
-// ResendInvitation makes an invitation good for its whole life again, for its mail to go out once more. Exhausted: that
-// went out just now.
-func (db *DB) ResendInvitation(ctx context.Context, sc Scope, id lh.InvitationID) (lh.Invitation, error) {
+// ResendInvitation makes an invitation good for its whole life again and sends a new link, which voids the one before.
+// Exhausted: that went out just now.
+func (db *DB) ResendInvitation(ctx context.Context, sc Scope, id lh.InvitationID, link func(lh.Invitation) NewLink) (lh.Invitation, error) {
 	var i lh.Invitation
 	if err := sc.need(lh.PermAdminister); err != nil {
 		return i, err
@@ -172,6 +176,9 @@ func (db *DB) ResendInvitation(ctx context.Context, sc Scope, id lh.InvitationID
 		}
 		if _, err := t.exec(ctx, `UPDATE invitation SET sent = $3, expires = $4, inviter = $5 WHERE project_id = $1 AND id = $2`,
 			sc.project, id, i.Sent, i.Expires, i.Inviter); err != nil {
+			return err
+		}
+		if err := t.putLink(ctx, link(i)); err != nil {
 			return err
 		}
 		return t.audit(ctx, sc.project, sc.actor, "invitation.resend", string(id), map[string]any{"expires": i.Expires})
@@ -203,19 +210,31 @@ func (db *DB) RevokeInvitation(ctx context.Context, sc Scope, id lh.InvitationID
 		if _, err := t.lockProject(ctx, sc); err != nil {
 			return err
 		}
-		n, err := t.exec(ctx, `DELETE FROM invitation WHERE project_id = $1 AND id = $2`, sc.project, id)
+		i, err := t.invitation(ctx, sc.project, id)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return noInvitation()
+		if _, err := t.exec(ctx, `DELETE FROM invitation WHERE project_id = $1 AND id = $2`, sc.project, id); err != nil {
+			return err
 		}
-		return t.audit(ctx, sc.project, sc.actor, "invitation.revoke", string(id), nil)
+		if err := t.voidInvitation(ctx, i); err != nil {
+			return err
+		}
+		return t.audit(ctx, sc.project, sc.actor, "invitation.revoke", string(id), map[string]any{"email": i.Email})
 	})
 	if err != nil {
 		return fmt.Errorf("take invitation back: %w", err)
 	}
 	return nil
+}
+
+// voidInvitation makes the link of an invitation that is gone open nothing.
+func (t *tx) voidInvitation(ctx context.Context, i lh.Invitation) error {
+	subject, err := t.db.linkSubject(lh.Link{Email: i.Email, Project: i.Project})
+	if err == nil {
+		_, err = t.exec(ctx, `DELETE FROM link WHERE subject = $1 AND purpose = $2`, subject, lh.LinkInvite)
+	}
+	return err
 }
 
 // dropInvitations takes back what a user invited to a project and could not grant any more.
@@ -227,13 +246,31 @@ func (t *tx) dropInvitations(ctx context.Context, p lh.ProjectID, inviter lh.Use
 	if now.Role == lh.RoleOwner {
 		return nil
 	}
-	query := `DELETE FROM invitation WHERE project_id = $1 AND inviter = $2`
-	args := []any{p, inviter}
-	if now.Role == lh.RoleAdministrator {
-		query, args = query+` AND role = $3`, append(args, lh.RoleOwner)
+	k, err := t.db.key(ctx, t, string(p))
+	if err != nil {
+		return err
 	}
-	_, err = t.exec(ctx, query, args...)
-	return err
+	var void []lh.Invitation
+	err = t.db.each(ctx, t, `SELECT `+invitationColumns+` FROM invitation WHERE project_id = $1 AND inviter = $2`, []any{p, inviter},
+		func(scan func(...any) error) error {
+			i, err := scanInvitation(k, p, scan)
+			if now.Role != lh.RoleAdministrator || i.Role == lh.RoleOwner {
+				void = append(void, i)
+			}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	for _, i := range void {
+		if _, err := t.exec(ctx, `DELETE FROM invitation WHERE project_id = $1 AND id = $2`, p, i.ID); err != nil {
+			return err
+		}
+		if err := t.voidInvitation(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Offer is an invitation as whoever is invited sees it.
@@ -329,10 +366,13 @@ func (t *tx) takeInvitation(ctx context.Context, p lh.ProjectID, id lh.Invitatio
 		return i, err
 	}
 	n, err := t.exec(ctx, `DELETE FROM invitation WHERE project_id = $1 AND id = $2 AND email_index = $3 AND expires > $4`, p, id, index, t.now)
-	if err == nil && n == 0 {
-		err = noInvitation()
+	if err != nil {
+		return i, err
 	}
-	return i, err
+	if n == 0 {
+		return i, noInvitation()
+	}
+	return i, t.voidInvitation(ctx, i)
 }
 
 // acceptInvitation makes a user a member by an invitation of their own address, in the caller's transaction.

@@ -290,49 +290,6 @@ func (db *DB) TransferProject(ctx context.Context, sc Scope, to lh.UserID) error
 	return nil
 }
 
-// leaveAll takes a user out of every project, as deleting an account does. Conflict: they are the last owner of some.
-func (t *tx) leaveAll(ctx context.Context, actor lh.Actor, u lh.UserID) error {
-	var ps []lh.ProjectID
-	err := t.db.each(ctx, t, `SELECT project_id FROM member WHERE user_id = $1 ORDER BY project_id`, []any{u}, func(scan func(...any) error) error {
-		var p lh.ProjectID
-		err := scan(&p)
-		ps = append(ps, p)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, p := range ps { // in the order of their ids, so that two that leave do not wait for each other
-		sc := Scope{project: p, role: lh.RoleOwner, actor: actor} // by themselves, or by the operator
-		project, err := t.lockProject(ctx, sc)
-		if lh.CodeOf(err) == lh.NotFound {
-			continue // destroyed meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		was, err := t.member(ctx, p, u)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.mayTouchOwner(ctx, sc, was.Role, ""); lh.CodeOf(err) == lh.Conflict {
-			return lh.Errorf(lh.Conflict, "the account is the last owner of the project %q; hand that over or destroy it first", project.Name)
-		} else if err != nil {
-			return err
-		}
-		if err := t.dropMember(ctx, p, u); err != nil {
-			return err
-		}
-		if err := t.audit(ctx, p, actor, "member.leave", string(u), map[string]any{"before": was}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // mayTouchOwner refuses to take the last owner's role away, and refuses anybody but an owner to make or unmake one.
 func (t *tx) mayTouchOwner(ctx context.Context, sc Scope, was, becomes lh.Role) error {
 	if was != lh.RoleOwner && becomes != lh.RoleOwner {

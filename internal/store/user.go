@@ -80,10 +80,14 @@ func (db *DB) User(ctx context.Context, id lh.UserID) (lh.User, error) {
 }
 
 func (db *DB) user(ctx context.Context, where string, arg any) (lh.User, string, error) {
+	return db.userOn(ctx, db.read, where, arg)
+}
+
+func (db *DB) userOn(ctx context.Context, on queryer, where string, arg any) (lh.User, string, error) {
 	var u lh.User
 	var operator int
 	var sealed []byte
-	err := db.row(ctx, db.read, `SELECT id, operator, created, verified, disabled, body FROM users WHERE `+where, arg).
+	err := db.row(ctx, on, `SELECT id, operator, created, verified, disabled, body FROM users WHERE `+where, arg).
 		Scan(&u.ID, &operator, &u.Created, &u.Verified, &u.Disabled, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, "", lh.Errorf(lh.NotFound, "there is no such user")
@@ -91,7 +95,7 @@ func (db *DB) user(ctx context.Context, where string, arg any) (lh.User, string,
 	if err != nil {
 		return u, "", fmt.Errorf("read user: %w", err)
 	}
-	k, err := db.key(ctx, db.read, installation)
+	k, err := db.key(ctx, on, installation)
 	if err != nil {
 		return u, "", err
 	}
