@@ -383,7 +383,8 @@ func (t *tx) mark(ctx context.Context, p lh.ProjectID, chunks []Chunk) error {
 	for i, c := range chunks {
 		rows[i] = []any{string(p), string(c.Element), c.Day, last - int64(len(chunks)) + int64(i) + 1, int64(t.now)}
 	}
-	return t.insert(ctx, insertMark, rows)
+	_, err = t.insert(ctx, insertMark, rows)
+	return err
 }
 
 var insertMark = insertion{head: `INSERT INTO mark (project_id, element_id, day, number, time) VALUES `, columns: 5,
