@@ -1,5 +1,7 @@
 package loggerhead
 
+import "slices"
+
 // DeviceState is where a device is in its life.
 type DeviceState string
 
@@ -108,4 +110,12 @@ type Latest struct {
 	Sample  Sample
 	// Received is when the hub stored it.
 	Received Millis
+}
+
+// Sources returns the devices whose uploads hold samples of the element: those that fed it, and the one that does.
+func (e Element) Sources() []DeviceID {
+	if len(e.Fed) == 0 {
+		return []DeviceID{e.Source()}
+	}
+	return append(slices.Clone(e.Fed), e.Source())
 }

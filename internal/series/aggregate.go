@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/calc"
@@ -31,41 +32,32 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 		return lh.Errorf(lh.Invalid, "the range has more than %d buckets; ask for longer buckets or a shorter range", maxBuckets)
 	}
 	a := calc.NewAggregator(cal, from, to, o, emit)
+	all, err := e.reader(ctx, sc, el, lh.MinMillis, lh.MaxMillis+1, v)
+	if err == nil {
+		err = all.unfolded(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	// A sample stamped at to may count to the last bucket, and one stamped at from to none: one ms more covers both.
-	before, err := e.nearest(ctx, sc, el, from, false, v)
-	if err != nil {
-		return err
-	}
-	for _, s := range before {
-		if err := a.Add(s); err != nil {
-			return err
-		}
-	}
-	r, err := e.reader(ctx, sc, el, from, to+1, v)
-	if err != nil {
-		return err
-	}
-	days, err := r.days(ctx)
-	if err != nil {
-		return err
-	}
-	err = r.walk(ctx, days, func(samples []lh.Sample) error {
-		for i := range samples {
-			if err := a.Add(samples[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	after, err := e.nearest(ctx, sc, el, to+1, true, v)
-	if err != nil {
-		return err
-	}
-	for _, s := range after {
-		if err := a.Add(s); err != nil {
+	for _, part := range []func() error{
+		func() error { return all.nearest(ctx, from, false, a.Add) },
+		func() error {
+			return all.within(from, min(to, lh.MaxMillis)+1).stream(ctx, asValues, func(p piece) error {
+				if p.cols != nil {
+					return p.cols.aggregate(a)
+				}
+				for i := range p.samples {
+					if err := a.Add(p.samples[i]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+		func() error { return all.nearest(ctx, to+1, true, a.Add) },
+	} {
+		if err := part(); err != nil {
 			return err
 		}
 	}
@@ -134,60 +126,52 @@ func (e *Engine) Wind(ctx context.Context, sc store.Scope, speed, direction lh.E
 // nearestDays bounds how many days with nothing but bad samples are looked through for a usable one.
 const nearestDays = 64
 
-// nearest returns samples of the day nearest to t that has a usable one, on the one side or from t on, ascending:
-// those before t, or those at and after it.
-func (e *Engine) nearest(ctx context.Context, sc store.Scope, el lh.Element, t lh.Millis, after bool, v View) ([]lh.Sample, error) {
-	lo, hi := lh.MinMillis, t
+// nearest hands fn the usable sample nearest to t on the one side, before it, or on the other, at or after it; none where
+// there is none. r reads all times.
+func (r *reader) nearest(ctx context.Context, t lh.Millis, after bool, fn func(lh.Sample) error) error {
+	if after && t > lh.MaxMillis || !after && t <= lh.MinMillis {
+		return nil
+	}
+	number, side := (t - 1).Day(), r.within(lh.MinMillis, t)
 	if after {
-		lo, hi = t, lh.MaxMillis+1
+		number, side = t.Day(), r.within(t, lh.MaxMillis+1)
 	}
-	r, err := e.reader(ctx, sc, el, lo, hi, v)
-	if err != nil {
-		return nil, err
-	}
-	// The journal is read before the chunks, as everywhere.
-	unfolded, err := e.unfolded(ctx, sc, el, lo, hi)
-	if err != nil {
-		return nil, err
-	}
-	others := r.fillDays()
-	for n := range unfolded {
-		others[n] = true
-	}
-	number := t.Day()
-	if !after {
-		number = (t - 1).Day()
-	}
-	for try := range nearestDays {
-		n, ok := number, true
-		if try > 0 {
-			if n, ok, err = e.db.NearestDay(ctx, sc, el.ID, number, after); err != nil {
-				return nil, err
-			}
-			for o := range others {
-				if after && o > number && (!ok || o < n) || !after && o < number && (!ok || o > n) {
-					n, ok = o, true
-				}
+	others := side.extra()
+	for range nearestDays {
+		c, stored, err := r.e.db.NearestChunk(ctx, r.sc, r.el.ID, number, after)
+		if err != nil {
+			return err
+		}
+		n, ok := c.Day, stored
+		for _, o := range others {
+			if after && o >= number && (!ok || o < n) || !after && o <= number && (!ok || o > n) {
+				n, ok = o, true
 			}
 		}
 		if !ok {
-			return nil, nil
+			return nil
 		}
-		number = n
-		c, err := e.db.Chunk(ctx, sc, el.ID, n)
-		if err != nil {
-			return nil, err
-		}
-		d := day{number: n, stored: c.Gen > 0, journal: winners(unfolded[n]), writes: unfolded[n], plain: r.plain(n)}
-		samples, err := r.view(ctx, &d, c.Body, nil)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range samples {
-			if s.Flag < lh.FlagBad {
-				return samples, nil
+		d := side.dayOf(n, stored && c.Day == n)
+		var body []byte
+		if d.stored {
+			if body, err = c.Body(); err != nil {
+				return r.e.unreadable(chunkKey{r.el.ID, n}, err)
 			}
 		}
+		samples, err := side.view(ctx, &d, body, nil)
+		if err != nil {
+			return err
+		}
+		usable := func(s lh.Sample) bool { return s.Flag < lh.FlagBad }
+		if !after {
+			slices.Reverse(samples)
+		}
+		if i := slices.IndexFunc(samples, usable); i >= 0 {
+			return fn(samples[i])
+		}
+		if number = n - 1; after {
+			number = n + 1
+		}
 	}
-	return nil, nil
+	return nil
 }

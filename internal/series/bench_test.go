@@ -9,7 +9,9 @@ import (
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/calc"
 	"github.com/loggerhead-cloud/loggerhead/internal/series"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
 	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
 	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
@@ -108,20 +110,21 @@ func cpuSeconds(b *testing.B) float64 {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
-// BenchmarkYear reduces a year of minutes to 1,000 buckets. One op is one chart.
-func BenchmarkYear(b *testing.B) {
-	const days = 365
+// yearOf stores a year of minutes of one element.
+func yearOf(b *testing.B) (*series.Engine, store.Scope, lh.Element, lh.Millis) {
 	db := storetest.Open(b, storetest.SQLite(b))
 	sc := storetest.Project(b, db)
 	l := newLogger(b, db, sc, "level")
 	e, _ := start(b, db, series.Options{})
 	r := rand.New(rand.NewPCG(7, 7))
-	from := lh.DayStart(20000)
-	for d := range days {
+	from := lh.DayStart(20089)
+	v := 0.
+	for d := range yearDays {
 		rs := make([]wire.Record, 24*60)
 		for k := range rs {
 			x := float64(d*24*60 + k)
-			rs[k] = record(from+lh.Millis(x)*60_000, math.Round(1200+300*math.Sin(x/5000)+r.NormFloat64()*2)/1000)
+			v = 0.98*v + 4*r.NormFloat64()
+			rs[k] = record(from+lh.Millis(x)*60_000, math.Round(2200+400*math.Sin(2*math.Pi*x/1440)+v)/1000)
 		}
 		if err := e.Append(ctx, l.upload(b, l.seq, rs...)); err != nil {
 			b.Fatal(err)
@@ -131,14 +134,62 @@ func BenchmarkYear(b *testing.B) {
 	if err := e.FoldNow(ctx); err != nil {
 		b.Fatal(err)
 	}
+	l.elements[0].Interval = 60_000
+	return e, sc, l.elements[0], from
+}
+
+const yearDays = 365
+
+// measure runs ask b.N times and reports processor time.
+func measure(b *testing.B, ask func() (int64, error), want int64) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	used := cpuSeconds(b)
 	for b.Loop() {
-		got, err := e.Reduce(ctx, sc, l.elements[0], from, from+days*lh.DayMillis, 2000)
-		if err != nil || got.Count != days*24*60 || len(got.Samples) < 1900 {
-			b.Fatal(got.Count, len(got.Samples), err)
+		if got, err := ask(); err != nil || got != want {
+			b.Fatal(got, err)
 		}
 	}
 	b.ReportMetric((cpuSeconds(b)-used)/float64(b.N)*1e3, "cpu-ms/op")
+}
+
+// BenchmarkQueries asks a year of minutes what people ask. One op is one answer.
+func BenchmarkQueries(b *testing.B) {
+	e, sc, el, from := yearOf(b)
+	zone, err := time.LoadLocation("Europe/Copenhagen")
+	if err != nil {
+		b.Fatal(err)
+	}
+	statistics := func(days int, unit calc.Unit, loc *time.Location) func() (int64, error) {
+		cal, err := calc.NewCalendar(calc.Step{N: 1, Unit: unit}, loc)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return func() (used int64, err error) {
+			err = e.Aggregate(ctx, sc, el, from, from+lh.Millis(days)*lh.DayMillis, series.View{}, cal, calc.Options{}, func(s *calc.Stats) error {
+				used += s.Used
+				return nil
+			})
+			return used, err
+		}
+	}
+	b.Run("day", func(b *testing.B) {
+		measure(b, func() (n int64, err error) {
+			for _, err := range e.Read(ctx, sc, el, from+100*lh.DayMillis, from+101*lh.DayMillis) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		}, 1440)
+	})
+	b.Run("year", func(b *testing.B) {
+		measure(b, func() (int64, error) {
+			got, err := e.Reduce(ctx, sc, el, from, from+yearDays*lh.DayMillis, 2000)
+			return got.Count, err
+		}, yearDays*1440)
+	})
+	b.Run("month-hourly", func(b *testing.B) { measure(b, statistics(30, calc.Hour, time.UTC), 30*1440) })
+	b.Run("year-daily-zone", func(b *testing.B) { measure(b, statistics(yearDays, calc.Day, zone), yearDays*1440) })
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -40,6 +42,10 @@ type codec struct {
 	raw    sync.Pool // *[]byte, for decoding version 1
 	works  sync.Pool // *work
 	cols   sync.Pool // *columns
+	lists  sync.Pool // *[]lh.Sample
+	// helpers holds one for each goroutine that opens chunks for another: with who asked, there are as many as
+	// processors.
+	helpers chan struct{}
 }
 
 func newCodec() *codec {
@@ -54,7 +60,7 @@ func newCodec() *codec {
 		}
 		return dec
 	}
-	return &codec{enc: enc, dec: decoder(maxChunkRaw), planes: decoder(planeBytes)}
+	return &codec{enc: enc, dec: decoder(maxChunkRaw), planes: decoder(planeBytes), helpers: make(chan struct{}, runtime.GOMAXPROCS(0)-1)}
 }
 
 func (c *codec) work() *work {
@@ -71,36 +77,98 @@ func (c *codec) columns() *columns {
 	return &columns{}
 }
 
+// samples returns memory for samples; keep takes it back.
+func (c *codec) samples() []lh.Sample {
+	if s, ok := c.lists.Get().(*[]lh.Sample); ok {
+		return (*s)[:0]
+	}
+	return make([]lh.Sample, 0, 1440)
+}
+
+func (c *codec) keep(s []lh.Sample) {
+	if cap(s) > 0 && cap(s) <= 2*blockSamples {
+		c.lists.Put(&s)
+	}
+}
+
+func damaged(what string) error { return fmt.Errorf("%w: its %s", errChunk, what) }
+
+// version1 reports whether a chunk or revision is of version 1.
+func version1(body []byte) bool {
+	return len(body) >= 4 && (string(body[:4]) == chunkMagic1 || string(body[:4]) == revisionMagic1)
+}
+
 // encode writes the samples of one day, none NaN or infinite: for a chunk sorted by time, no time twice.
 func (c *codec) encode(magic string, day int32, samples []lh.Sample) ([]byte, error) {
+	return c.encodeOver(magic, day, samples, nil, nil)
+}
+
+// encodeOver is encode of what became of a chunk: old are its bytes and was its samples. Blocks before the first change
+// are copied.
+func (c *codec) encodeOver(magic string, day int32, samples, was []lh.Sample, old []byte) ([]byte, error) {
 	if len(samples) > maxChunkSamples {
 		return nil, fmt.Errorf("a day of %d samples is too large for a chunk", len(samples))
 	}
 	w := c.work()
 	defer c.works.Put(w)
-	blocks := (len(samples) + blockSamples - 1) / blockSamples
+	n := (len(samples) + blockSamples - 1) / blockSamples
 	b := make([]byte, 0, 64+len(samples)*5/4)
-	b = binary.AppendUvarint(append(b, magic...), uint64(blocks))
-	if blocks == 0 {
+	b = binary.AppendUvarint(append(b, magic...), uint64(n))
+	switch n {
+	case 0:
 		return b, nil
-	}
-	if blocks == 1 {
+	case 1:
 		return w.appendBlock(b, day, samples), nil
 	}
+	var kept []block
+	if len(was) >= blockSamples && !version1(old) {
+		blocks, err := blocksOf(nil, magic, old)
+		if err != nil {
+			return nil, err
+		}
+		same := unchanged(was, samples) / blockSamples
+		for len(kept) < min(same, len(blocks)) {
+			// Who wrote them may have cut them otherwise.
+			if s, err := decodeSummary(day, blocks[len(kept)].summary); err != nil || s.count != blockSamples {
+				break
+			}
+			kept = blocks[:len(kept)+1]
+		}
+	}
 	var directory, all []byte
+	add := func(block, sum []byte) {
+		directory = binary.AppendUvarint(directory, uint64(len(block)))
+		directory = append(binary.AppendUvarint(directory, uint64(len(sum))), sum...)
+	}
 	for len(samples) > 0 {
 		part := samples[:min(blockSamples, len(samples))]
 		samples = samples[len(part):]
+		if len(kept) > 0 {
+			all = append(all, kept[0].body...)
+			add(kept[0].body, kept[0].summary)
+			kept = kept[1:]
+			continue
+		}
 		at := len(all)
 		all = w.appendBlock(all, day, part)
 		s := summarize(part)
-		sum := s.encode(day)
-		directory = binary.AppendUvarint(directory, uint64(len(all)-at))
-		directory = append(binary.AppendUvarint(directory, uint64(len(sum))), sum...)
+		add(all[at:], s.encode(day))
 	}
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(directory, castagnoli))
 	b = binary.AppendUvarint(b, uint64(len(directory)))
 	return append(append(b, directory...), all...), nil
+}
+
+// unchanged returns with how many samples both begin alike. Each came out of a decoder or goes into an encoder: bits tell.
+func unchanged(a, b []lh.Sample) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		p, q := &a[i], &b[i]
+		if p.Time != q.Time || p.Rank != q.Rank || p.Flag != q.Flag || math.Float64bits(p.Value) != math.Float64bits(q.Value) {
+			return i
+		}
+	}
+	return n
 }
 
 // block is one block of a chunk, closed. summary is nil where there is only one, which the chunk's summary is of.
@@ -160,10 +228,24 @@ func blocksOf(dst []block, magic string, b []byte) ([]block, error) {
 	return dst, nil
 }
 
+// overlaps reports whether a block may have samples in [from, to).
+func (b *block) overlaps(day int32, from, to lh.Millis) (bool, error) {
+	if b.summary == nil {
+		return true, nil
+	}
+	s, err := decodeSummary(day, b.summary)
+	return err == nil && s.first.Time < to && s.last.Time >= from, err
+}
+
 // decode reads a chunk's samples behind dst. Any bytes that encode has not written for this day are an error.
 func (c *codec) decode(dst []lh.Sample, magic string, day int32, body []byte) ([]lh.Sample, error) {
+	return c.decodeRange(dst, magic, day, body, lh.DayStart(day), lh.DayStart(day+1))
+}
+
+// decodeRange is decode of at least those samples that are in [from, to): blocks that have none stay closed.
+func (c *codec) decodeRange(dst []lh.Sample, magic string, day int32, body []byte, from, to lh.Millis) ([]lh.Sample, error) {
 	repeats := magic == revisionMagic
-	if len(body) >= 4 && string(body[:4]) == chunkMagic1 && !repeats || len(body) >= 4 && string(body[:4]) == revisionMagic1 && repeats {
+	if version1(body) && repeats == (string(body[:4]) == revisionMagic1) {
 		return c.decode1(dst, string(body[:4]), day, body)
 	}
 	var few [1]block
@@ -174,8 +256,15 @@ func (c *codec) decode(dst []lh.Sample, magic string, day int32, body []byte) ([
 	w, cols := c.work(), c.columns()
 	defer func() { c.works.Put(w); c.cols.Put(cols) }()
 	base := len(dst)
-	for _, b := range blocks {
-		what := w.readBlock(cols, day, b.body, false, repeats)
+	for i := range blocks {
+		inside, err := blocks[i].overlaps(day, from, to)
+		if err != nil {
+			return dst[:base], err
+		}
+		if !inside {
+			continue
+		}
+		what := w.readBlock(cols, day, blocks[i].body, false, repeats)
 		at := len(dst)
 		if what == "" {
 			dst, what = w.appendSamples(dst, cols, repeats)
@@ -187,10 +276,10 @@ func (c *codec) decode(dst []lh.Sample, magic string, day int32, body []byte) ([
 			}
 		}
 		if what != "" {
-			return dst[:base], fmt.Errorf("%w: its %s", errChunk, what)
+			return dst[:base], damaged(what)
 		}
 		if len(dst)-base > maxChunkSamples {
-			return dst[:base], fmt.Errorf("%w: its count", errChunk)
+			return dst[:base], damaged("count")
 		}
 	}
 	return dst, nil

@@ -200,6 +200,7 @@ func (w *world) define(what string, from, to lh.Millis, cal calc.Calendar, step 
 		var first, last, least, greatest lh.Sample
 		for ; next < len(all) && all[next].Time-shift < b.End; next++ {
 			s := all[next]
+			s.Rank = 0 // statistics leave ranks out
 			received, worst = received+1, max(worst, s.Flag)
 			if s.Flag >= lh.FlagBad {
 				continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -24,7 +25,7 @@ func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, fr
 	days := map[int32][]write{}
 	var u Upload
 	var batch wire.Batch
-	err := e.db.Journal(ctx, sc, el.Source(), func(row store.JournalRow) error {
+	take := func(row store.JournalRow) error {
 		err := row.Err
 		if err == nil {
 			err = decodeJournal(&u, &batch, row.Body)
@@ -44,9 +45,11 @@ func (e *Engine) unfolded(ctx context.Context, sc store.Scope, el lh.Element, fr
 			}
 		})
 		return nil
-	})
-	if err != nil {
-		return nil, err
+	}
+	for _, d := range el.Sources() {
+		if err := e.db.Journal(ctx, sc, d, take); err != nil {
+			return nil, err
+		}
 	}
 	return days, nil
 }
@@ -64,55 +67,114 @@ func winners(ws []write) []lh.Sample {
 type day struct {
 	number  int32
 	stored  bool        // there is a chunk
-	summary summary     // of the chunk, if stored
+	summary summary     // of the chunk, if stored and asked for
 	journal []lh.Sample // normalized; only what is in the range asked for
 	writes  []write     // the same before normalizing, where the past is asked for
 	plain   bool        // it is shown as it is; see [reader.plain]
 }
 
-// days lists the days that have samples, ascending. The journal is read before the chunks: what is folded in between
-// shows twice and is merged, instead of being missed.
+// straight reports whether a day is shown as its chunk has it.
+func (d *day) straight() bool { return d.plain && d.stored && len(d.journal) == 0 }
+
+// covers reports whether all of a day is asked for.
+func (r *reader) covers(d int32) bool { return lh.DayStart(d) >= r.from && lh.DayStart(d+1) <= r.to }
+
+// dayOf says what is known of a day.
+func (r *reader) dayOf(n int32, stored bool) day {
+	d := day{number: n, stored: stored, plain: r.plain(n)}
+	if ws := r.journal[n]; ws != nil {
+		d.journal = winners(ws)
+		if r.past {
+			d.writes = ws
+		}
+	}
+	return d
+}
+
+// unfolded reads the journal, once for all readers of the same question. It must be called before any chunk is read:
+// what is folded in between shows twice and is merged, instead of being missed.
+func (r *reader) unfolded(ctx context.Context) (err error) {
+	if r.journal == nil {
+		r.journal, err = r.e.unfolded(ctx, r.sc, r.el, r.from, r.to)
+	}
+	return err
+}
+
+// extra lists the days in the range that may have samples without a chunk, ascending.
+func (r *reader) extra() []int32 {
+	found := r.fillDays()
+	for n := range r.journal {
+		if n >= r.from.Day() && n <= (r.to-1).Day() {
+			found[n] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// stream reads all days of the range.
+func (r *reader) stream(ctx context.Context, f form, fn func(piece) error) error {
+	if r.from >= r.to {
+		return nil
+	}
+	if err := r.unfolded(ctx); err != nil {
+		return err
+	}
+	s := &stream{r: r, form: f, next: r.from.Day(), last: (r.to - 1).Day(), extra: r.extra()}
+	return s.each(ctx, fn)
+}
+
+// days lists the days that have samples, ascending, with their summaries.
 func (r *reader) days(ctx context.Context) ([]day, error) {
 	if r.from >= r.to {
 		return nil, nil
 	}
-	journal, err := r.e.unfolded(ctx, r.sc, r.el, r.from, r.to)
-	if err != nil {
+	if err := r.unfolded(ctx); err != nil {
 		return nil, err
 	}
-	filled := r.fillDays()
 	var days []day
-	add := func(d day) {
-		d.plain = r.plain(d.number)
-		if ws := journal[d.number]; ws != nil {
-			d.journal = winners(ws)
-			if r.past {
-				d.writes = ws
-			}
-		}
-		delete(journal, d.number)
-		delete(filled, d.number)
-		days = append(days, d)
-	}
-	err = r.e.db.Summaries(ctx, r.sc, r.el.ID, r.from.Day(), (r.to - 1).Day(), func(c store.Chunk) error {
-		s, err := decodeSummary(c.Day, c.Summary)
-		if err != nil {
+	err := r.e.db.ClosedSummaries(ctx, r.sc, r.el.ID, r.from.Day(), (r.to - 1).Day(), func(c store.ClosedChunk) error {
+		d := r.dayOf(c.Day, true)
+		var err error
+		if d.summary, err = r.e.codec.summaryOf(&c); err != nil {
 			return r.e.unreadable(chunkKey{r.el.ID, c.Day}, err)
 		}
-		add(day{number: c.Day, stored: true, summary: s})
+		days = append(days, d)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for n := range journal {
-		add(day{number: n})
-	}
-	for n := range filled {
-		add(day{number: n})
+	stored := len(days)
+	for _, n := range r.extra() {
+		if _, found := slices.BinarySearchFunc(days[:stored], n, func(d day, n int32) int { return int(d.number) - int(n) }); !found {
+			days = append(days, r.dayOf(n, false))
+		}
 	}
 	slices.SortFunc(days, func(a, b day) int { return int(a.number) - int(b.number) })
 	return days, nil
+}
+
+// summaryOf opens a chunk's summary, or makes it of the body where there is none.
+func (c *codec) summaryOf(chunk *store.ClosedChunk) (summary, error) {
+	b, err := chunk.Summary()
+	if err != nil {
+		return summary{}, err
+	}
+	if b != nil {
+		return decodeSummary(chunk.Day, b)
+	}
+	if b, err = chunk.Body(); err != nil {
+		return summary{}, err
+	}
+	samples, err := c.decode(c.samples(), chunkMagic, chunk.Day, b)
+	defer c.keep(samples)
+	if err == nil && len(samples) == 0 {
+		err = damaged("count")
+	}
+	if err != nil {
+		return summary{}, err
+	}
+	return summarize(samples), nil
 }
 
 // open returns a day's samples, in dst's memory.
@@ -125,68 +187,12 @@ func (r *reader) open(ctx context.Context, d *day, dst []lh.Sample) ([]lh.Sample
 		}
 		body = c.Body
 	}
-	return r.viewStored(ctx, d, body, dst)
-}
-
-// viewStored is [reader.view] of a chunk that may have been deleted since days listed it: then body is nil.
-func (r *reader) viewStored(ctx context.Context, d *day, body []byte, dst []lh.Sample) ([]lh.Sample, error) {
-	if d.stored && body == nil {
+	if d.stored && body == nil { // deleted since it was listed
 		without := *d
 		without.stored = false
 		d = &without
 	}
 	return r.view(ctx, d, body, dst)
-}
-
-// Bounds of what walk reads with one query.
-const (
-	walkDays  = 64
-	walkBytes = 1 << 20
-)
-
-// walk hands fn the samples of the days, one day after the other; fn must not keep them. Chunks are read some at a time,
-// closed, with no query open while fn works: a slow receiver holds up nobody.
-func (r *reader) walk(ctx context.Context, days []day, fn func([]lh.Sample) error) error {
-	var samples []lh.Sample
-	var bodies [][]byte
-	full := errors.New("enough")
-	for len(days) > 0 {
-		n := min(len(days), walkDays)
-		bodies = append(bodies[:0], make([][]byte, n)...)
-		if slices.ContainsFunc(days[:n], func(d day) bool { return d.stored }) {
-			i, size := 0, 0
-			err := r.e.db.Chunks(ctx, r.sc, r.el.ID, days[0].number, days[n-1].number, func(c store.Chunk) error {
-				if size > walkBytes {
-					return full
-				}
-				for i < n && days[i].number < c.Day {
-					i++
-				}
-				if i < n && days[i].number == c.Day { // else stored meanwhile: newer than this answer
-					bodies[i], size = c.Body, size+len(c.Body)
-					i++
-				}
-				return nil
-			})
-			if errors.Is(err, full) {
-				n, err = i, nil
-			}
-			if err != nil {
-				return err
-			}
-		}
-		for i := range n {
-			var err error
-			if samples, err = r.viewStored(ctx, &days[i], bodies[i], samples); err != nil {
-				return err
-			}
-			if err := fn(samples); err != nil {
-				return err
-			}
-		}
-		days = days[n:]
-	}
-	return nil
 }
 
 // unreadable notes what of a chunk cannot be read and names it.
@@ -208,18 +214,14 @@ func (e *Engine) Read(ctx context.Context, sc store.Scope, el lh.Element, from, 
 func (e *Engine) ReadView(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, v View) iter.Seq2[lh.Sample, error] {
 	return func(yield func(lh.Sample, error) bool) {
 		r, err := e.reader(ctx, sc, el, from, to, v)
-		var days []day
-		if err == nil {
-			days, err = r.days(ctx)
-		}
 		if err != nil {
 			yield(lh.Sample{}, err)
 			return
 		}
 		ended := errors.New("no more is wanted")
-		err = r.walk(ctx, days, func(samples []lh.Sample) error {
-			for _, s := range samples {
-				if !yield(s, nil) {
+		err = r.stream(ctx, asSamples, func(p piece) error {
+			for i := range p.samples {
+				if !yield(p.samples[i], nil) {
 					return ended
 				}
 			}

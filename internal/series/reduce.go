@@ -37,8 +37,14 @@ func (e *Engine) ReduceView(ctx context.Context, sc store.Scope, el lh.Element, 
 		return Reduced{}, lh.Errorf(lh.Invalid, "a series cannot be reduced to %d points; ask for 2 or more, or 0 for all", points)
 	}
 	in, err := e.reader(ctx, sc, el, from, to, v)
-	if err != nil {
+	if err != nil || from >= to {
 		return Reduced{}, err
+	}
+	if err := in.unfolded(ctx); err != nil {
+		return Reduced{}, err
+	}
+	if r, ok, err := in.reduceNarrow(ctx, points); ok || err != nil {
+		return r, err
 	}
 	days, err := in.days(ctx)
 	if err != nil {
@@ -78,6 +84,57 @@ func (e *Engine) ReduceView(ctx context.Context, sc store.Scope, el lh.Element, 
 	return in.reduceDays(ctx, days, opened, r)
 }
 
+// reduceNarrow reduces to buckets that are narrower than a day, so that no summary can answer for one: all days are
+// opened, in one pass, and counted in it. ok is false where that is not how it is, or it turns out that there are no more
+// samples than points.
+func (in *reader) reduceNarrow(ctx context.Context, points int) (_ Reduced, ok bool, err error) {
+	if points == 0 || in.past || len(in.parts) != 1 || len(in.parts[0].stack) > 0 || len(in.extra()) > 0 {
+		return Reduced{}, false, nil
+	}
+	// The first and the last sample say where the buckets are.
+	var ends [2]lh.Millis
+	for i, day := range []int32{in.from.Day(), (in.to - 1).Day()} {
+		c, found, err := in.e.db.NearestChunk(ctx, in.sc, in.el.ID, day, i == 0)
+		if err != nil {
+			return Reduced{}, false, err
+		}
+		if !found || c.Day < in.from.Day() || c.Day > (in.to-1).Day() {
+			return Reduced{}, false, nil
+		}
+		body, err := c.Body()
+		if err == nil {
+			in.stored, err = in.e.codec.decodeRange(in.stored[:0], chunkMagic, c.Day, body, in.from, in.to)
+		}
+		if err != nil {
+			return Reduced{}, false, in.e.unreadable(chunkKey{in.el.ID, c.Day}, err)
+		}
+		s := clip(in.stored, in.from, in.to)
+		if len(s) == 0 {
+			return Reduced{}, false, nil
+		}
+		if ends[i] = s[0].Time; i == 1 {
+			ends[i] = s[len(s)-1].Time
+		}
+	}
+	r := &reducer{limit: in.el.Interval * gapHalves / 2, reduced: true, from: ends[0], width: uint64(ends[1]-ends[0]) + 1, buckets: uint64(points / 2)}
+	if ends[1] < ends[0] || r.width/r.buckets >= lh.DayMillis {
+		return Reduced{}, false, nil
+	}
+	s := &stream{r: in, form: asMantissas, next: in.from.Day(), last: (in.to - 1).Day()}
+	err = s.each(ctx, func(p piece) error {
+		if p.cols != nil {
+			r.count += int64(p.cols.n)
+		}
+		r.count += int64(len(p.samples))
+		return r.piece(p)
+	})
+	if err != nil || r.count <= int64(points) {
+		return Reduced{}, false, err
+	}
+	r.flush()
+	return Reduced{Samples: r.out, Count: r.count, Reduced: true, Gaps: r.gaps}, true, nil
+}
+
 // whole reports whether the day's summary answers for it: all of it is asked for, as it is stored, and nothing of it is
 // unfolded.
 func (d *day) whole(from, to lh.Millis) bool {
@@ -87,7 +144,6 @@ func (d *day) whole(from, to lh.Millis) bool {
 // reduceDays walks the days: those opened already, those a summary answers for, and the rest, whose chunks are read in
 // one pass.
 func (in *reader) reduceDays(ctx context.Context, days []day, opened map[int32][]lh.Sample, r *reducer) (Reduced, error) {
-	var samples []lh.Sample
 	isOpen := func(d *day) bool { _, ok := opened[d.number]; return ok }
 	closed := func(d *day) bool { // the summary is enough
 		return !isOpen(d) && r.reduced && r.bucket(d.summary.first.Time) == r.bucket(d.summary.last.Time) && !r.hiddenGaps(&d.summary)
@@ -109,22 +165,14 @@ func (in *reader) reduceDays(ctx context.Context, days []day, opened map[int32][
 		for j < len(days) && !isOpen(&days[j]) && !closed(&days[j]) {
 			j++
 		}
-		at := i
-		err := in.e.db.Chunks(ctx, in.sc, in.el.ID, d.number, days[j-1].number, func(c store.Chunk) error {
-			for at < j && days[at].number < c.Day { // deleted meanwhile
-				at++
-			}
-			if at >= j || days[at].number != c.Day {
-				return nil // stored meanwhile: newer than this answer
-			}
-			var err error
-			if samples, err = in.view(ctx, &days[at], c.Body, samples); err == nil {
-				r.samples(samples)
-				at++
-			}
-			return err
-		})
-		if err != nil {
+		// What is not listed was stored meanwhile: newer than this answer.
+		f := asMantissas
+		if !r.reduced {
+			f = asSamples
+		}
+		run := &stream{r: in.within(max(in.from, lh.DayStart(d.number)), min(in.to, lh.DayStart(days[j-1].number+1))), form: f, next: d.number, last: days[j-1].number}
+		run.only = days[i:j]
+		if err := run.each(ctx, r.piece); err != nil {
 			return Reduced{}, err
 		}
 		i = j
@@ -171,6 +219,44 @@ func (r *reducer) step(t lh.Millis) {
 		r.gaps = append(r.gaps, [2]lh.Millis{r.previous, t})
 	}
 	r.previous, r.any = t, true
+}
+
+// piece takes the next samples in whichever form they come.
+func (r *reducer) piece(p piece) error {
+	if p.cols != nil {
+		r.columns(p.cols)
+	} else {
+		r.samples(p.samples)
+	}
+	return nil
+}
+
+func (r *reducer) columns(c *columns) {
+	r.step(c.first)
+	at := c.first
+	for _, s := range c.steps {
+		if end := at + s.step*lh.Millis(s.n); r.limit == 0 || int64(s.step) <= r.limit {
+			at, r.previous = end, end
+		} else {
+			for at < end {
+				at += s.step
+				r.step(at)
+			}
+		}
+	}
+	for _, t := range c.times[min(1, len(c.times)):] {
+		r.step(t)
+	}
+	for i, t := 0, c.first; i < c.n; {
+		bucket := r.bucket(t)
+		end := r.end(bucket)
+		j := c.before(end)
+		least, greatest := c.extremes(i, j)
+		r.into(bucket, c.at(least), c.at(greatest))
+		if i = j; i < c.n {
+			t = c.at(i).Time
+		}
+	}
 }
 
 func (r *reducer) samples(s []lh.Sample) {

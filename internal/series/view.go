@@ -39,6 +39,29 @@ type reader struct {
 	parts    []part // ascending and joined
 	past     bool   // some part is not the present
 	stored   []lh.Sample
+	journal  map[int32][]write // by day, once it is read; of a reader that this one was made from, also beyond the range
+}
+
+// within returns a reader of a part of the range.
+func (r *reader) within(from, to lh.Millis) *reader {
+	in := &reader{e: r.e, sc: r.sc, el: r.el, from: from, to: to, journal: r.journal}
+	for _, p := range r.parts {
+		if p.from, p.to = max(p.from, from), min(p.to, to); p.from >= p.to {
+			continue
+		}
+		in.past = in.past || p.asOf != present
+		if len(p.stack) > 0 {
+			stack := p.stack
+			p.stack = nil
+			for _, c := range stack {
+				if c.From < p.to && c.To > p.from {
+					p.stack = append(p.stack, c)
+				}
+			}
+		}
+		in.parts = append(in.parts, p)
+	}
+	return in
 }
 
 func (e *Engine) reader(ctx context.Context, sc store.Scope, el lh.Element, from, to lh.Millis, v View) (*reader, error) {
@@ -52,7 +75,14 @@ func (e *Engine) reader(ctx context.Context, sc store.Scope, el lh.Element, from
 	}
 	var stack []lh.Correction
 	var approvals []lh.Approval
-	if !v.Raw {
+	history := !v.Raw
+	if history {
+		var err error
+		if history, err = e.db.HasHistory(ctx, sc, el.ID, from, to); err != nil {
+			return nil, err
+		}
+	}
+	if history {
 		var err error
 		if stack, err = e.db.Corrections(ctx, sc, el.ID, from, to); err != nil {
 			return nil, err
@@ -154,15 +184,15 @@ func (r *reader) view(ctx context.Context, d *day, body []byte, dst []lh.Sample)
 func (r *reader) now(d *day, body []byte, from, to lh.Millis, dst []lh.Sample) ([]lh.Sample, error) {
 	r.stored = r.stored[:0]
 	if d.stored {
-		if err := r.decode(d, body); err != nil {
+		if err := r.decode(d, body, from, to); err != nil {
 			return dst, err
 		}
 	}
 	return merge(dst, clip(r.stored, from, to), clip(d.journal, from, to), nil), nil
 }
 
-func (r *reader) decode(d *day, body []byte) (err error) {
-	if r.stored, err = r.e.codec.decode(r.stored[:0], chunkMagic, d.number, body); err != nil {
+func (r *reader) decode(d *day, body []byte, from, to lh.Millis) (err error) {
+	if r.stored, err = r.e.codec.decodeRange(r.stored[:0], chunkMagic, d.number, body, from, to); err != nil {
 		return r.e.unreadable(chunkKey{r.el.ID, d.number}, err)
 	}
 	return nil
@@ -174,7 +204,7 @@ func (r *reader) decode(d *day, body []byte) (err error) {
 func (r *reader) then(ctx context.Context, d *day, body []byte, asOf, from, to lh.Millis) ([]lh.Sample, error) {
 	var folded, later, all []lh.Sample
 	if d.stored {
-		if err := r.decode(d, body); err != nil {
+		if err := r.decode(d, body, from, to); err != nil {
 			return nil, err
 		}
 		k := chunkKey{r.el.ID, d.number}
@@ -231,13 +261,15 @@ func (r *reader) arrivals(ctx context.Context, samples []lh.Sample) (arrivals, e
 		least, greatest = min(least, s.Rank), max(greatest, s.Rank)
 	}
 	var as []arrival
-	err := r.e.db.Arrivals(ctx, r.sc, r.el.Source(), least, greatest, func(a store.ArrivalDay) error {
-		var err error
-		as, err = r.e.codec.decodeArrivals(as, a.Day, a.Body)
-		return err
-	})
-	if err != nil {
-		return arrivals{}, err
+	for _, d := range r.el.Sources() {
+		err := r.e.db.Arrivals(ctx, r.sc, d, least, greatest, func(a store.ArrivalDay) error {
+			var err error
+			as, err = r.e.codec.decodeArrivals(as, a.Day, a.Body)
+			return err
+		})
+		if err != nil {
+			return arrivals{}, err
+		}
 	}
 	return newArrivals(as), nil
 }
