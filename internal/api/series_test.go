@@ -379,10 +379,11 @@ func TestDamagedChunk(t *testing.T) {
 				t.Errorf("problems: %v", ps)
 			}
 			// What is known before the first byte is a problem like any other.
-			damage(func(c *store.Chunk) { c.Summary = []byte("damaged") })
+			day = b.Records[0].Time.Day()
+			damage(func(c *store.Chunk) { c.Body = []byte("damaged") })
 			a := r.as("owner@a.example", "GET", query+"&format=csv", nil)
 			if a.status != 500 || a.problem(t).Code != lh.Internal || a.header.Get("Content-Disposition") != "" {
-				t.Errorf("a damaged summary: %d %v %.100s", a.status, a.header, a.body)
+				t.Errorf("a damaged first day: %d %v %.100s", a.status, a.header, a.body)
 			}
 		})
 	}

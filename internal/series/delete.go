@@ -99,8 +99,7 @@ func (e *Engine) without(ctx context.Context, sc store.Scope, c store.Chunk, fro
 		if c.Body, err = e.codec.encode(chunkMagic, c.Day, samples); err != nil {
 			return c, err
 		}
-		s := summarize(samples)
-		c.Summary = s.encode(c.Day)
+		c.Summary = summaryBeside(c.Day, samples)
 	}
 	if lost = stays(lost); len(lost) > 0 {
 		c.Revision, err = e.codec.encode(revisionMagic, c.Day, lost)

@@ -445,11 +445,10 @@ func (e *Engine) foldChunk(ctx context.Context, sc store.Scope, k chunkKey, samp
 		}
 	}
 	m.merged = merge(m.merged, m.stored, normalize(samples, &m.lost), &m.lost)
-	if c.Body, err = e.codec.encode(chunkMagic, k.day, m.merged); err != nil {
+	if c.Body, err = e.codec.encodeOver(chunkMagic, k.day, m.merged, m.stored, c.Body); err != nil {
 		return c, err
 	}
-	s := summarize(m.merged)
-	c.Summary = s.encode(k.day)
+	c.Summary = summaryBeside(k.day, m.merged)
 	if len(m.lost) > 0 {
 		c.Revision, err = e.foldRevision(ctx, sc, k, m.lost)
 	}

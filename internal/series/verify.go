@@ -160,6 +160,9 @@ func (v *verifier) whole(ctx context.Context, sc store.Scope, k chunkKey, c stor
 	if !sumsUp(k.day, c.Summary, v.samples) {
 		return 0, fmt.Errorf("%w: its summary is not what its samples add up to", errChunk)
 	}
+	if err := checkBlocks(k.day, c.Body, v.samples); err != nil {
+		return 0, err
+	}
 	lost, err := v.e.revision(ctx, sc, k)
 	if err != nil {
 		return 0, err

@@ -57,8 +57,10 @@ func TestVerifyReadsEverything(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.Summary[2]++ // its count
-		b.Summary, b.Body = a.Summary, []byte("LHS1 and nonsense")
+		if a.Summary, err = os.ReadFile("testdata/summary-2.bin"); err != nil { // another day's
+			t.Fatal(err)
+		}
+		b.Summary, b.Body = a.Summary, []byte("LHS2 and nonsense")
 		if err := db.Fold(ctx, hub, []store.Chunk{a, b}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -88,10 +90,10 @@ func TestFlippedBitsAreFound(t *testing.T) {
 	l := newLogger(t, db, sc, "1/level", "2/rain")
 	now := lh.MillisOf(time.Now())
 	r := rand.New(rand.NewPCG(3, 4))
-	for day := range lh.Millis(60) {
+	for day := range lh.Millis(150) {
 		var records []wire.Record
 		for i := range lh.Millis(288) {
-			records = append(records, record(now-(60-day)*lh.DayMillis+i*300_000, float64(r.IntN(100000))/100, float64(r.IntN(1000))/10))
+			records = append(records, record(now-(150-day)*lh.DayMillis+i*300_000, float64(r.IntN(1e9))/1000, float64(r.IntN(1000))/10))
 		}
 		if err := e.Append(ctx, l.upload(t, l.seq, records...)); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,7 @@ type Chunk struct {
 	Day     int32 // UTC days since 1970-01-01
 	Gen     int64
 	Body    []byte // opened
-	Summary []byte // opened
+	Summary []byte // opened; nil where the body says the same in as few bytes
 	// Revision is what [DB.Fold] writes of the day's writes that lost; nil leaves what is there. Only [DB.Revision]
 	// reads it.
 	Revision []byte
@@ -87,7 +87,7 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 				return err
 			}
 			var err error
-			if summary != nil {
+			if len(summary) > 0 {
 				if c.Summary, err = k.Open(summary, chunkPlace(sc.project, e, c.Day, "summary")); err != nil {
 					return err
 				}
@@ -126,7 +126,7 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 	type sealed struct{ summary, body, revision []byte }
 	bodies := make([]sealed, len(chunks))
 	for i, c := range chunks {
-		if bodies[i].summary, err = k.Seal(c.Summary, chunkPlace(sc.project, c.Element, c.Day, "summary")); err != nil {
+		if bodies[i].summary, err = sealSummary(k, sc.project, &c); err != nil {
 			return err
 		}
 		if bodies[i].body, err = k.Seal(c.Body, chunkPlace(sc.project, c.Element, c.Day, "body")); err != nil {

@@ -36,6 +36,14 @@ func (c *ClosedChunk) Summary() ([]byte, error) {
 	return c.key.Open(c.summary, chunkPlace(c.project, c.element, c.Day, "summary"))
 }
 
+// sealSummary seals a summary; where there is none nothing stands there.
+func sealSummary(k *seal.Key, p lh.ProjectID, c *Chunk) ([]byte, error) {
+	if len(c.Summary) == 0 {
+		return []byte{}, nil
+	}
+	return k.Seal(c.Summary, chunkPlace(p, c.Element, c.Day, "summary"))
+}
+
 // slabBytes is how much memory for rows is taken at a time.
 const slabBytes = 64 << 10
 

@@ -105,7 +105,7 @@ func (t *tx) rewrite(ctx context.Context, sc Scope, c Chunk, moved error) error 
 		n, err = t.exec(ctx, `DELETE FROM chunk WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`, sc.project, c.Element, c.Day, c.Gen)
 	} else {
 		var summary, body []byte
-		if summary, err = k.Seal(c.Summary, chunkPlace(sc.project, c.Element, c.Day, "summary")); err != nil {
+		if summary, err = sealSummary(k, sc.project, &c); err != nil {
 			return err
 		}
 		if body, err = k.Seal(c.Body, chunkPlace(sc.project, c.Element, c.Day, "body")); err != nil {
