@@ -21,6 +21,7 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/access"
 	"github.com/loggerhead-cloud/loggerhead/internal/fleet"
 	"github.com/loggerhead-cloud/loggerhead/internal/ingest"
+	"github.com/loggerhead-cloud/loggerhead/internal/report"
 	"github.com/loggerhead-cloud/loggerhead/internal/series"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
 )
@@ -38,8 +39,9 @@ type Config struct {
 	// URL is where people and programs reach the hub; "" where that is not known.
 	URL string
 	// Limits bound what people, programs and strangers ask; the zero Limits do not.
-	Limits access.Limits
-	Web    fs.FS // the built web app; nil serves the API alone
+	Limits  access.Limits
+	Web     fs.FS // the built web app; nil serves the API alone
+	Exports *report.Exports
 	// ConsibioHost is the host name that has the Consibio APIs at its root; "" is none.
 	ConsibioHost string
 	Version      string
@@ -61,6 +63,8 @@ type API struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec
 	streams  streams
+	watches  watches
+	looks    prometheus.Histogram // how long watches take to look
 	stall    time.Duration   // writeStall, but for tests
 	cursors  cipher.AEAD     // seals cursors of lists
 	closing  context.Context // ends when live streams shall
@@ -108,6 +112,10 @@ func New(c Config) *API {
 		Help: "Requests to the REST API by operation and status class."}, []string{"operation", "status"})
 	c.Metrics.MustRegister(a.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "loggerhead_api_live_streams",
 		Help: "Open streams of live values."}, a.streams.count))
+	a.watches = watches{api: a, by: map[lh.ProjectID]*watch{}}
+	a.looks = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "loggerhead_api_live_look_seconds",
+		Help: "Time to ask who may still listen to a project and what there is to see.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12)})
+	c.Metrics.MustRegister(a.looks)
 
 	a.admission = newAdmission(c.Limits, c.Now, c.Metrics)
 	mux := http.NewServeMux()

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/report"
 )
 
 // OpenAPI returns the API's description as indented JSON, the same bytes each time.
@@ -50,8 +51,17 @@ func (a *API) streamed(id string) map[string]*huma.Response {
 	case "export-audit-events", "export-account-events":
 		return ok(map[string]*huma.MediaType{"text/csv": text("With format=csv: a line for each event."),
 			"application/x-ndjson": text("With format=ndjson: a JSON object for each event, with the hash before it and how its own is made.")})
+	case "get-token":
+		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Token{})}})
 	case "get-statistics":
 		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Statistics{})}})
+	case "get-export-file":
+		file := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary", Description: "The file, in the format asked for. Ranges (RFC 9110) of it can be asked for; its ETag never changes."}}
+		content := map[string]*huma.MediaType{}
+		for _, f := range []lh.ExportFormat{lh.ExportCSV, lh.ExportNDJSON, lh.ExportXLSX, lh.ExportParquet, lh.ExportZIP} {
+			content[strings.TrimSuffix(report.Type(f), "; charset=utf-8")] = file
+		}
+		return ok(content)
 	case "get-wind":
 		return ok(map[string]*huma.MediaType{"application/json": {Schema: schema(Wind{})}})
 	case "stream-live":

@@ -111,9 +111,14 @@ func (p *Problem) answer(c huma.Context) {
 	p.encode(c.BodyWriter())
 }
 
+// described returns the description of a path's method.
+func described(item *huma.PathItem, method string) *huma.Operation {
+	return map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "PATCH": item.Patch, "DELETE": item.Delete}[method]
+}
+
 // describe adds to a description what no input type says.
 func describe(item *huma.PathItem, r route) {
-	op := map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "PATCH": item.Patch, "DELETE": item.Delete}[r.method]
+	op := described(item, r.method)
 	for _, p := range op.Parameters {
 		if p.Name == "sort" && r.sorts != nil {
 			p.Schema.Enum = nil

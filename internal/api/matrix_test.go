@@ -49,6 +49,8 @@ type call struct {
 	path  map[string]string
 	query string
 	body  any
+	kind  string                  // type of the body; "" is JSON
+	token string                  // to ask with instead of one's own, since the call ends it
 	from  func(email string) call // where it depends on who asks; the rest is then for who is refused
 }
 
@@ -148,6 +150,14 @@ func elementCall(body any) func(*rig, store.Scope) call {
 	}
 }
 
+// typed sets the type of a call's body.
+func (c call) typed() option {
+	if c.kind == "" {
+		return func(*http.Request) {}
+	}
+	return header("Content-Type", c.kind)
+}
+
 func (c call) url(route api.Route, project lh.ProjectID) string {
 	p := route.Path
 	for k, v := range c.path {
@@ -238,6 +248,8 @@ func TestMatrix(t *testing.T) {
 					case !p.known:
 						want, detail = 401, "log in first, or again"
 					case who == "signed in":
+					case who == "integration":
+						want = 403
 					case who == "operator":
 						if p.name != "operator" {
 							want = 403
@@ -264,7 +276,12 @@ func TestMatrix(t *testing.T) {
 							c = c.from(p.email)
 						}
 					}
-					a := r.send(route.Method, c.url(route, r.owner.Project()), c.body, opt)
+					if want == 200 && c.token != "" {
+						if opt = bearer(c.token); way == "cookie" {
+							opt = cookie(c.token)
+						}
+					}
+					a := r.send(route.Method, c.url(route, r.owner.Project()), c.body, opt, c.typed())
 					if got := a.status / 100 * 100; want == 200 && got != 200 || want != 200 && a.status != want {
 						r.t.Errorf("%s as %s by %s: status %d, want %d: %.200s", route.ID, p.name, way, a.status, want, a.body)
 						continue
@@ -311,7 +328,9 @@ func TestForeignReadsAsMissing(t *testing.T) {
 		}
 		fresh := map[string]func() string{"user": func() string { return string(lh.NewUserID()) }, "location": func() string { return string(lh.NewLocationID()) },
 			"device": func() string { return string(lh.NewDeviceID()) }, "element": func() string { return string(lh.NewElementID()) },
-			"invitation": func() string { return string(lh.NewInvitationID()) }}
+			"account": func() string { return string(lh.NewServiceID()) }, "key": func() string { return string(lh.NewKeyID()) },
+			"integration": func() string { return string(lh.NewIntegrationID()) },
+			"invitation":  func() string { return string(lh.NewInvitationID()) }}
 		for _, route := range api.Routes() {
 			if route.Permission == "" {
 				continue

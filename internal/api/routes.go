@@ -51,11 +51,11 @@ var coreRoutes = []route{
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals", "approve-series", "Approve a range of a series, which locks it", approve),
 	inProject(lh.PermConfigure, "POST", "/api/v1/projects/{project}/elements/{element}/approvals/{approval}/revoke", "revoke-approval", "Open an approved range again", revokeApproval).answers(http.StatusNoContent),
 
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/latest", "list-latest", "Newest sample of each element", listLatest),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/series", "get-series", "Series: raw, or reduced to at most N points", getSeries),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/statistics", "get-statistics", "Statistics of series by calendar buckets", getStatistics),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/wind", "get-wind", "Statistics of the wind, of speed and direction together", getWind),
-	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/live", "stream-live", "Live values as server-sent events", streamLive),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/latest", "list-latest", "Newest sample of each element", listLatest).counts(classLatest),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/series", "get-series", "Series: raw, or reduced to at most N points", getSeries).counts(classSeries).costs(costRead),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/statistics", "get-statistics", "Statistics of series by calendar buckets", getStatistics).counts(classSeries).costs(costRead),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/wind", "get-wind", "Statistics of the wind, of speed and direction together", getWind).counts(classSeries).costs(costRead),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/live", "stream-live", "Live values as server-sent events", streamLive).counts(classLive),
 }
 
 // route is one operation.
@@ -66,7 +66,6 @@ type route struct {
 	people           bool   // in a project, and for people only
 	cost             int    // points of the rate limit; 0 is 1
 	class            string // in what programs are counted by; "" is read or change, by the method
-	body             int64  // bytes of the request's body at most; 0 is maxBody
 	details          func(*huma.Operation)
 	setsUp           bool          // also without the second factor that the installation wants
 	permission       lh.Permission // "" where it concerns no project
@@ -127,14 +126,8 @@ func (r route) counts(class string) route {
 	return r
 }
 
-// takes sets the longest body of a request.
-func (r route) takes(bytes int64) route {
-	r.body = bytes
-	return r
-}
-
-// described adds to the description what the types of the handler do not say.
-func (r route) described(details func(*huma.Operation)) route {
+// detailed adds to the description what the types of the handler do not say.
+func (r route) detailed(details func(*huma.Operation)) route {
 	r.details = details
 	return r
 }
@@ -234,12 +227,6 @@ func operation(r route, summary string) huma.Operation {
 	if r.status != 0 {
 		op.DefaultStatus = r.status
 	}
-	if r.body != 0 {
-		op.MaxBodyBytes = r.body
-	}
-	if r.details != nil {
-		r.details(&op)
-	}
 	return op
 }
 
@@ -275,6 +262,9 @@ func register[I, O any](a *API, r route, op huma.Operation, h func(*API, context
 		return out, nil
 	})
 	describe(a.huma.OpenAPI().Paths[op.Path], r)
+	if r.details != nil {
+		r.details(described(a.huma.OpenAPI().Paths[op.Path], r.method))
+	}
 }
 
 // list is the answer of every list; see page.go.

@@ -92,6 +92,7 @@ func getSeries(a *API, ctx context.Context, sc store.Scope, in *seriesInput) (*s
 		}
 		total += len(reduced[i].Samples)
 	}
+	countSamples(ctx, total)
 	if in.Format == "columns" {
 		return &seriesOutput{func(c huma.Context) {
 			c.SetHeader("Content-Type", columnsType)
@@ -144,13 +145,15 @@ func (a *API) writeCSV(c huma.Context, sc store.Scope, in *seriesInput, elements
 	c.SetHeader("Content-Type", "text/csv; charset=utf-8")
 	c.SetHeader("Content-Disposition", `attachment; filename="series.csv"`)
 	a.stream(c, sc, func(ctx context.Context, out *bufio.Writer) error {
-		line := make([]byte, 0, 128)
+		line, lines := make([]byte, 0, 128), 0
+		defer func() { countSamples(ctx, lines) }()
 		put := func(e lh.Element, s lh.Sample) error {
 			line = s.Time.Time().AppendFormat(line[:0], "2006-01-02T15:04:05.000Z")
 			line = append(append(append(line, ','), e.ID...), ',')
 			line = strconv.AppendFloat(line, s.Value, 'g', -1, 64)
 			line = append(strconv.AppendUint(append(line, ','), uint64(s.Flag), 10), '\n')
 			_, err := out.Write(line)
+			lines++
 			return err
 		}
 		if _, err := out.WriteString("time,element_id,value,flag\n"); err != nil {
