@@ -385,9 +385,8 @@ func (a *Access) stranger(ctx context.Context, p *provider, c claims) (lh.UserID
 		if c.Name == "" || len(c.Name) > 200 {
 			c.Name = c.Email
 		}
-		if u, err = a.db.CreateUser(ctx, lh.User{Email: c.Email, Name: c.Name}, ""); err != nil { // without a password
-			return "", "", err
-		}
+		u, i, err := a.db.SignUpIdentity(ctx, lh.User{Email: c.Email, Name: c.Name}, lh.Identity{Issuer: p.Issuer, Subject: c.Subject, Email: c.Email})
+		return u.ID, i.ID, err
 	case err != nil:
 		return "", "", err
 	}

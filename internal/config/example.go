@@ -33,7 +33,7 @@ func write(b *strings.Builder, v reflect.Value, docs map[string]string, indent s
 				b.WriteString("\n")
 			}
 			for line := range strings.Lines(doc) {
-				b.WriteString(indent + "# " + strings.TrimSpace(line) + "\n")
+				b.WriteString(strings.TrimRight(indent+"# "+strings.TrimRight(line, "\n"), " ") + "\n")
 			}
 		}
 		b.WriteString(indent + key + ":")
@@ -78,7 +78,7 @@ func fieldDocs(source string) map[string]string {
 		case line == "}":
 			in = ""
 		case in != "" && strings.HasPrefix(line, "//"):
-			doc = append(doc, strings.TrimSpace(strings.TrimPrefix(line, "//")))
+			doc = append(doc, strings.TrimPrefix(strings.TrimPrefix(line, "//"), " ")) // what is indented stays so
 			continue
 		case in != "" && strings.Contains(line, "`yaml:"):
 			docs[in+"."+strings.Fields(line)[0]] = strings.Join(doc, "\n")

@@ -56,6 +56,20 @@ type Config struct {
 	// for the operator to pass on.
 	Mail MailConfig `yaml:"mail"`
 
+	// OpenID Connect providers by which people may log in, such as
+	//
+	//   - name: example                       # in the address to register there: <people.url>/sso/example
+	//     label: Example Corp.                # on the button
+	//     issuer: https://login.example.org   # exactly as the provider says it
+	//     client_id: loggerhead
+	//     client_secret_file: example.secret  # mode 0600; none for a public client
+	//     scopes: [email, profile]            # beside openid
+	//     sign_up_domains: [example.org]      # whoever has a verified address there gets an account
+	//     link_by_email: false                # true links the account with the verified address, at the first log-in
+	//     second_factor: false                # true: the provider asks everybody for one, so none is asked for here
+	//     ca: ""                              # PEM file, where the provider's certificate is of no public authority
+	OIDC []ProviderConfig `yaml:"oidc"`
+
 	// What is asked of new passwords.
 	Passwords PasswordsConfig `yaml:"passwords"`
 
@@ -91,6 +105,10 @@ type PeopleConfig struct {
 
 	// Who makes accounts: "invitation" is who was invited, "open" is also everybody who proves an e-mail address.
 	SignUp string `yaml:"sign_up"`
+
+	// Who must have a second factor (an authenticator app or a passkey): nobody where it is empty, "operators", or "all".
+	// Until somebody has one, they can do nothing but set it up.
+	RequireSecondFactor string `yaml:"require_second_factor"`
 }
 
 // MailConfig says how mail is sent.
@@ -187,6 +205,9 @@ func (c *Config) resolve(base string) {
 	c.MasterKey = under(c.Data, c.MasterKey)
 	c.People.Certificate, c.People.Key = under(c.Data, c.People.Certificate), under(c.Data, c.People.Key)
 	c.Mail.PasswordFile, c.Mail.CA, c.Passwords.Breached = under(c.Data, c.Mail.PasswordFile), under(c.Data, c.Mail.CA), under(c.Data, c.Passwords.Breached)
+	for i := range c.OIDC {
+		c.OIDC[i].ClientSecretFile, c.OIDC[i].CA = under(c.Data, c.OIDC[i].ClientSecretFile), under(c.Data, c.OIDC[i].CA)
+	}
 	if p, ok := strings.CutPrefix(c.Database, "sqlite:"); ok && p != "" {
 		c.Database = "sqlite:" + under(c.Data, p)
 	}
@@ -245,6 +266,7 @@ func (c *Config) check() error {
 	} else if c.People.SignUp == "open" {
 		bad("people.sign_up: open needs a mail server (mail.address), by which people prove their addresses")
 	}
+	c.checkProviders(bad)
 	if len(c.Hosts) == 0 {
 		bad("hosts: at least one name or address is needed")
 	}

@@ -131,7 +131,12 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 			return fmt.Errorf("passwords.breached: %w", err)
 		}
 	}
+	providers, err := s.cfg.providers()
+	if err != nil {
+		return err
+	}
 	s.access = access.New(access.Options{DB: s.db, Now: s.now, Log: s.log, URL: s.cfg.PeopleURL(s.people.Addr().String()),
+		Providers: providers, RequireFactor: s.cfg.People.RequireSecondFactor,
 		SignUpOpen: s.cfg.People.SignUp == "open", Breached: s.breached, Mailed: s.mail.Wake})
 	s.engine = series.New(s.db, series.Options{CommitWait: s.cfg.Series.CommitWait, FoldAge: s.cfg.Series.FoldAge, Scope: s.access.Hub,
 		Cut: func(id lh.DeviceID) { s.gateway.Cut(id) },

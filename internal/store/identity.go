@@ -22,12 +22,51 @@ func (db *DB) subjectIndex(issuer, subject string) ([]byte, error) {
 
 // AddIdentity links an account at a provider with a person's, and gives the link its id. Conflict: it is linked already.
 func (db *DB) AddIdentity(ctx context.Context, by lh.Actor, i lh.Identity, told ...notify.Mail) (lh.Identity, error) {
-	i.ID = lh.NewIdentityID()
-	k, err := db.key(ctx, db.read, installation)
+	err := db.update(ctx, func(t *tx) (err error) {
+		if i, err = t.addIdentity(ctx, by, i); err != nil {
+			return err
+		}
+		return t.mail(ctx, noticeLife, told...)
+	})
+	return i, linked(err)
+}
+
+// SignUpIdentity makes an account without a password for somebody who logs in by a provider for the first time: both, or
+// neither. The provider has verified the address.
+func (db *DB) SignUpIdentity(ctx context.Context, u lh.User, i lh.Identity) (lh.User, lh.Identity, error) {
+	u.ID = lh.NewUserID()
+	by := lh.Actor{Kind: lh.ActorUser, ID: string(u.ID)}
+	err := db.update(ctx, func(t *tx) (err error) {
+		u.Created, u.Verified, i.User = t.now, t.now, u.ID
+		if err := t.insertUser(ctx, u, ""); err != nil {
+			return err
+		}
+		if err := t.auditAccount(ctx, by, "account.create", u.ID, map[string]any{"issuer": i.Issuer}); err != nil {
+			return err
+		}
+		i, err = t.addIdentity(ctx, by, i)
+		return err
+	})
+	return u, i, linked(err)
+}
+
+func linked(err error) error {
+	if unique(err) {
+		return lh.Errorf(lh.Conflict, "this account at the provider is linked with an account here already")
+	}
+	if err != nil {
+		return fmt.Errorf("add identity: %w", err)
+	}
+	return nil
+}
+
+func (t *tx) addIdentity(ctx context.Context, by lh.Actor, i lh.Identity) (lh.Identity, error) {
+	i.ID, i.Created = lh.NewIdentityID(), t.now
+	k, err := t.db.key(ctx, t, installation)
 	if err != nil {
 		return i, err
 	}
-	index, err := db.subjectIndex(i.Issuer, i.Subject)
+	index, err := t.db.subjectIndex(i.Issuer, i.Subject)
 	if err != nil {
 		return i, err
 	}
@@ -35,32 +74,19 @@ func (db *DB) AddIdentity(ctx context.Context, by lh.Actor, i lh.Identity, told 
 	if err != nil {
 		return i, err
 	}
-	err = db.update(ctx, func(t *tx) error {
-		i.Created = t.now
-		var n int
-		if err := db.row(ctx, t, `SELECT count(*) FROM identity WHERE user_id = $1`, i.User).Scan(&n); err != nil {
-			return err
-		}
-		if n >= MaxIdentities {
-			return lh.Errorf(lh.Exhausted, "%d accounts at providers are linked, as many as one account may have; unlink one first", n)
-		}
-		_, err := t.exec(ctx, `INSERT INTO identity (user_id, id, subject_index, created, used, body) VALUES ($1, $2, $3, $4, 0, $5)`,
-			i.User, i.ID, index, t.now, body)
-		if err != nil {
-			return err
-		}
-		if err := t.mail(ctx, noticeLife, told...); err != nil {
-			return err
-		}
-		return t.auditAccount(ctx, by, "identity.link", i.User, map[string]string{"identity": string(i.ID), "issuer": i.Issuer})
-	})
-	if unique(err) {
-		return i, lh.Errorf(lh.Conflict, "this account at the provider is linked with an account here already")
+	var n int
+	if err := t.db.row(ctx, t, `SELECT count(*) FROM identity WHERE user_id = $1`, i.User).Scan(&n); err != nil {
+		return i, err
 	}
+	if n >= MaxIdentities {
+		return i, lh.Errorf(lh.Exhausted, "%d accounts at providers are linked, as many as one account may have; unlink one first", n)
+	}
+	_, err = t.exec(ctx, `INSERT INTO identity (user_id, id, subject_index, created, used, body) VALUES ($1, $2, $3, $4, 0, $5)`,
+		i.User, i.ID, index, t.now, body)
 	if err != nil {
-		return i, fmt.Errorf("add identity: %w", err)
+		return i, err
 	}
-	return i, nil
+	return i, t.auditAccount(ctx, by, "identity.link", i.User, map[string]string{"identity": string(i.ID), "issuer": i.Issuer})
 }
 
 // IdentityUser returns the person whose account at a provider this is. NotFound: nobody's.

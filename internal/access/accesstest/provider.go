@@ -342,7 +342,8 @@ func (p *Provider) RevokeToken(context.Context, string, string, string) *oidc.Er
 func (p *Provider) GetRefreshTokenInfo(context.Context, string, string) (string, string, error) {
 	return "", "", errNot
 }
-func (p *Provider) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
+func (p *Provider) SetUserinfoFromScopes(_ context.Context, u *oidc.UserInfo, subject, _ string, _ []string) error {
+	u.Subject = subject
 	return nil
 }
 func (p *Provider) SetIntrospectionFromToken(context.Context, *oidc.IntrospectionResponse, string, string, string) error {
