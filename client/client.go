@@ -134,7 +134,36 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out)
 }
 
+// items reads a list to its end, page by page.
 func items[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
+	if query == nil {
+		query = url.Values{}
+	}
+	query.Set("limit", "1000")
+	var all []T
+	for {
+		var out struct {
+			Items []T    `json:"items"`
+			Next  string `json:"next"`
+		}
+		if err := c.call(ctx, "GET", path, query, nil, &out); err != nil {
+			return nil, err
+		}
+		all = append(all, out.Items...)
+		if out.Next == "" {
+			return all, nil
+		}
+		// Only where it goes on is the hub's to say, not where to.
+		next, err := url.Parse(out.Next)
+		if err != nil || next.Query().Get("cursor") == query.Get("cursor") {
+			return nil, fmt.Errorf("the hub's list goes on at %q, which leads nowhere", out.Next)
+		}
+		query.Set("cursor", next.Query().Get("cursor"))
+	}
+}
+
+// whole reads a list that has no pages.
+func whole[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
 	var out struct {
 		Items []T `json:"items"`
 	}
@@ -272,7 +301,7 @@ type Latest struct {
 
 // Latest returns the newest sample of each element of a project.
 func (c *Client) Latest(ctx context.Context, project string) ([]Latest, error) {
-	return items[Latest](ctx, c, projectPath(project, "latest"), nil)
+	return whole[Latest](ctx, c, projectPath(project, "latest"), nil)
 }
 
 // Series is one element's part of an answer: arrays of one length.

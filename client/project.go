@@ -184,7 +184,7 @@ type Offer struct {
 
 // Offers lists the invitations of the asker's own address.
 func (c *Client) Offers(ctx context.Context) ([]Offer, error) {
-	return items[Offer](ctx, c, "/api/v1/invitations", nil)
+	return whole[Offer](ctx, c, "/api/v1/invitations", nil)
 }
 
 // AcceptInvitation makes the asker a member and returns the project's id.

@@ -26,6 +26,13 @@ type commands struct {
 	Config    configCommand    `cmd:"" help:"The configuration file."`
 	OpenAPI   openAPICommand   `cmd:"" name:"openapi" help:"Print the description of the REST API (OpenAPI 3.1, JSON)."`
 	Verify    verifyCommand    `cmd:"" help:"Read everything that is stored and say what is damaged. Exit status 0 only if nothing is."`
+	Login     loginCommand     `cmd:"" help:"Log in to a hub, by a browser or with a token; the commands below then speak to it." group:"hub"`
+	Logout    logoutCommand    `cmd:"" help:"End the session that login began." group:"hub"`
+	Whoami    whoamiCommand    `cmd:"" help:"Show who commands speak as." group:"hub"`
+	Project   projectCommand   `cmd:"" help:"Projects, and who is in them." group:"hub"`
+	Datalog   datalogCommand   `cmd:"" help:"Print series: samples, or statistics by hour, day, month." group:"hub"`
+	Latest    latestCommand    `cmd:"" help:"Print the newest sample of each element." group:"hub"`
+	Audit     auditCommand     `cmd:"" help:"The audit trail of a project." group:"hub"`
 	Version   versionCommand   `cmd:"" help:"Print the program's version."`
 }
 

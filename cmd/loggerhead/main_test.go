@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/loggerhead-cloud/loggerhead/client"
 )
 
 // The scripts run this very program in processes of its own.
@@ -31,10 +34,12 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("COLUMNS", "100")
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("XDG_CONFIG_HOME", "")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "mode": mode, "oneline": oneLine, "https": https, "waitlog": waitLog, "replace": replace,
+			"status": status, "mode": mode, "oneline": oneLine, "https": https, "waitlog": waitLog, "replace": replace, "allow": allow,
 		},
 	})
 }
@@ -109,6 +114,29 @@ func waitLog(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s never said %q: %s", args[0], args[1], ts.ReadFile(args[0]))
+}
+
+// allow does what a person does in a browser for a program that waits to be logged in: allow log root.pem https://hub email
+// password-file. The code is in the log.
+func allow(ts *testscript.TestScript, _ bool, args []string) {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(ts.ReadFile(args[1])))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, err := client.New(args[2], client.Options{Roots: pool})
+	ts.Check(err)
+	defer c.Close()
+	_, err = c.LogIn(ctx, args[3], strings.TrimSpace(ts.ReadFile(args[4])))
+	ts.Check(err)
+	code := regexp.MustCompile(`(?m)^    ([A-Z]{4}-[A-Z]{4})$`)
+	for ctx.Err() == nil {
+		if b, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && code.Match(b) {
+			ts.Check(c.AllowPairing(ctx, string(code.FindSubmatch(b)[1])))
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("no code in %s", ts.ReadFile(args[0]))
 }
 
 // https asks for a page under a pinned root: https root.pem https://127.0.0.1:1/x status words.
