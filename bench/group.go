@@ -33,6 +33,7 @@ func groups() []group {
 	return []group{
 		{"spine", 10 * time.Minute, runSpine},
 		{"series", 8 * time.Minute, runSeries},
+		{"api", 5 * time.Minute, runAPI},
 	}
 }
 
