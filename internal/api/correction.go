@@ -124,6 +124,19 @@ type correctionPath struct {
 	Correction lh.CorrectionID `path:"correction" maxLength:"40"`
 }
 
+func getCorrection(a *API, ctx context.Context, sc store.Scope, in *correctionPath) (*one[Correction], error) {
+	cs, err := a.DB.Corrections(ctx, sc, in.Element, lh.MinMillis, lh.MaxMillis+1)
+	for _, c := range cs {
+		if err == nil && c.ID == in.Correction {
+			return &one[Correction]{correctionOf(c)}, nil
+		}
+	}
+	if err == nil {
+		err = lh.Errorf(lh.NotFound, "there is no such correction of this element")
+	}
+	return nil, err
+}
+
 func revokeCorrection(a *API, ctx context.Context, sc store.Scope, in *correctionPath) (*one[Correction], error) {
 	c, err := a.DB.RevokeCorrection(ctx, sc, in.Element, in.Correction)
 	return &one[Correction]{correctionOf(c)}, err
@@ -191,6 +204,19 @@ func approve(a *API, ctx context.Context, sc store.Scope, in *approveInput) (*on
 type approvalPath struct {
 	ElementPath
 	Approval lh.ApprovalID `path:"approval" maxLength:"40"`
+}
+
+func getApproval(a *API, ctx context.Context, sc store.Scope, in *approvalPath) (*one[Approval], error) {
+	as, err := a.DB.Approvals(ctx, sc, in.Element, lh.MinMillis, lh.MaxMillis+1)
+	for _, p := range as {
+		if err == nil && p.ID == in.Approval {
+			return &one[Approval]{approvalOf(p)}, nil
+		}
+	}
+	if err == nil {
+		err = lh.Errorf(lh.NotFound, "there is no such approval of this element")
+	}
+	return nil, err
 }
 
 func revokeApproval(a *API, ctx context.Context, sc store.Scope, in *approvalPath) (*struct{}, error) {

@@ -24,8 +24,11 @@ type Device struct {
 	ClockOffset  int64          `json:"clock_offset_ms" doc:"The device's clock less the hub's, at the last upload"`
 	ClockSuspect int64          `json:"clock_suspect" doc:"Samples stored with an impossible time"`
 	Created      lh.Millis      `json:"created"`
-	Battery      *Reading       `json:"battery" doc:"The newest battery voltage, if the device measures it"`
+	Battery      *Reading       `json:"battery" doc:"The newest battery voltage; null where the device measures none, or has sent none"`
 	Elements     int            `json:"elements" doc:"How many elements it feeds"`
+
+	Attributes lh.Attributes `json:"attributes" nullable:"false" doc:"Keys and values of your own; lists filter by them"`
+	Note       string        `json:"note"`
 }
 
 // Reading is the newest value of an element.
@@ -72,7 +75,7 @@ func (a *API) devicesOf(ctx context.Context, sc store.Scope, ds []lh.Device) ([]
 	for i, d := range ds {
 		out[i] = Device{ID: d.ID, Name: d.Name, Serial: d.Serial, Hardware: d.Hardware, State: d.State, LocationID: d.Location,
 			Firmware: d.Firmware, MaxOffline: d.MaxOffline, Online: online(d, now), LastSeen: d.LastSeen,
-			ClockOffset: d.ClockOffset, ClockSuspect: d.ClockSuspect, Created: d.Created, Elements: count[d.ID]}
+			ClockOffset: d.ClockOffset, ClockSuspect: d.ClockSuspect, Created: d.Created, Elements: count[d.ID], Attributes: shownAttributes(d.Attributes), Note: d.Note}
 		if e, ok := battery[d.ID]; ok {
 			if l, ok := latest[e.ID]; ok {
 				out[i].Battery = &Reading{e.ID, l.Sample.Value, e.Unit, l.Sample.Time}
@@ -100,6 +103,7 @@ type listDevicesInput struct {
 	Hardware   string         `query:"hardware" maxLength:"64"`
 	Firmware   string         `query:"firmware" maxLength:"64"`
 	Online     string         `query:"online" enum:"true,false"`
+	Attributed
 }
 
 var deviceSheet = sheet[lh.Device]{usual: "created", id: func(d lh.Device) string { return string(d.ID) }, by: map[string]func(lh.Device) sortKey{
@@ -114,9 +118,13 @@ func listDevices(a *API, ctx context.Context, sc store.Scope, in *listDevicesInp
 	if err != nil {
 		return nil, err
 	}
+	has, err := in.wanted()
+	if err != nil {
+		return nil, err
+	}
 	now := lh.MillisOf(a.Now())
 	ds = slices.DeleteFunc(ds, func(d lh.Device) bool {
-		return !in.matches(d.Name, d.Serial) || in.LocationID != "" && d.Location != in.LocationID || in.State != "" && d.State != in.State ||
+		return !in.matches(d.Name, d.Serial) || !has(d.Attributes) || in.LocationID != "" && d.Location != in.LocationID || in.State != "" && d.State != in.State ||
 			in.Serial != "" && d.Serial != in.Serial || in.Hardware != "" && d.Hardware != in.Hardware || in.Firmware != "" && d.Firmware != in.Firmware ||
 			in.Online != "" && strconv.FormatBool(online(d, now)) != in.Online
 	})
@@ -134,20 +142,28 @@ func listDevices(a *API, ctx context.Context, sc store.Scope, in *listDevicesInp
 // online reports whether a device counts as online; one that is barred or not enrolled never does.
 func online(d lh.Device, now lh.Millis) bool { return d.Online(now) && d.State == lh.DeviceEnrolled }
 
+// NewDevice is a device to be claimed.
+type NewDevice struct {
+	Serial     string        `json:"serial" minLength:"1" maxLength:"64"`
+	ClaimCode  string        `json:"claim_code" minLength:"1" maxLength:"64" example:"7K2M-9QXD-4HTB-0RNV-6PWE"`
+	Name       string        `json:"name" minLength:"1" maxLength:"200"`
+	LocationID lh.LocationID `json:"location_id,omitempty" maxLength:"40"`
+	MaxOffline int           `json:"max_offline,omitempty" minimum:"10" maximum:"31536000" default:"3600"`
+	Attributes lh.Attributes `json:"attributes,omitempty" nullable:"false"`
+	Note       string        `json:"note,omitempty" maxLength:"4000"`
+}
+
+func (n NewDevice) device() lh.Device {
+	return lh.Device{Name: n.Name, Location: n.LocationID, MaxOffline: n.MaxOffline, Attributes: n.Attributes, Note: n.Note}
+}
+
 type claimDeviceInput struct {
 	ProjectPath
-	Body struct {
-		Serial     string        `json:"serial" minLength:"1" maxLength:"64"`
-		ClaimCode  string        `json:"claim_code" minLength:"1" maxLength:"64" example:"7K2M-9QXD-4HTB-0RNV-6PWE"`
-		Name       string        `json:"name" minLength:"1" maxLength:"200"`
-		LocationID lh.LocationID `json:"location_id,omitempty" maxLength:"40"`
-		MaxOffline int           `json:"max_offline,omitempty" minimum:"10" maximum:"31536000" default:"3600"`
-	}
+	Body NewDevice
 }
 
 func claimDevice(a *API, ctx context.Context, sc store.Scope, in *claimDeviceInput) (*one[Device], error) {
-	b := in.Body
-	d, err := a.Fleet.Claim(ctx, sc, b.Serial, b.ClaimCode, lh.Device{Name: b.Name, Location: b.LocationID, MaxOffline: b.MaxOffline})
+	d, err := a.Fleet.Claim(ctx, sc, in.Body.Serial, in.Body.ClaimCode, in.Body.device())
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +189,9 @@ type changeDeviceInput struct {
 		Name       *string        `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		LocationID *lh.LocationID `json:"location_id,omitempty" maxLength:"40" doc:"Empty takes it from its location"`
 		MaxOffline *int           `json:"max_offline,omitempty" minimum:"10" maximum:"31536000"`
+
+		Attributes *lh.Attributes `json:"attributes,omitempty" nullable:"false" doc:"Takes the place of all there were"`
+		Note       *string        `json:"note,omitempty" maxLength:"4000"`
 	}
 }
 
@@ -184,6 +203,8 @@ func changeDevice(a *API, ctx context.Context, sc store.Scope, in *changeDeviceI
 	set(&d.Name, in.Body.Name)
 	set(&d.Location, in.Body.LocationID)
 	set(&d.MaxOffline, in.Body.MaxOffline)
+	set(&d.Attributes, in.Body.Attributes)
+	set(&d.Note, in.Body.Note)
 	if err := a.DB.ChangeDevice(ctx, sc, d); err != nil {
 		return nil, err
 	}
@@ -195,4 +216,41 @@ func revokeDevice(a *API, ctx context.Context, sc store.Scope, in *DevicePath) (
 		return nil, err
 	}
 	return getDevice(a, ctx, sc, in)
+}
+
+type deleteDeviceInput struct {
+	DevicePath
+	Series string `query:"series" enum:"keep,delete" default:"keep" doc:"What becomes of its elements: they stay with their series, fed by none; or go with them, for good, which only owners may"`
+}
+
+// deleteDevice removes a device that is revoked.
+func deleteDevice(a *API, ctx context.Context, sc store.Scope, in *deleteDeviceInput) (*struct{}, error) {
+	d, err := a.DB.Device(ctx, sc, in.Device)
+	if err != nil {
+		return nil, err
+	}
+	if d.State != lh.DeviceRevoked {
+		return nil, lh.Errorf(lh.Conflict, "the device is not revoked; revoke it first, so that nothing it still sends is lost")
+	}
+	if in.Series == "delete" {
+		es, err := a.DB.DeviceElements(ctx, sc, d.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range es { // all may go before one does
+			if err := a.DB.MayDeleteElement(ctx, sc, e.ID); err != nil {
+				return nil, err
+			}
+		}
+		for _, e := range es {
+			if err := a.deleteElement(ctx, sc, e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := a.DB.DeleteDevice(ctx, sc, d.ID); err != nil {
+		return nil, err
+	}
+	a.Fleet.Cut(d.ID)
+	return nil, nil
 }

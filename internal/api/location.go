@@ -16,10 +16,13 @@ type Location struct {
 	Latitude  float64       `json:"latitude" doc:"Degrees, WGS 84"`
 	Longitude float64       `json:"longitude"`
 	Created   lh.Millis     `json:"created"`
+
+	Attributes lh.Attributes `json:"attributes" nullable:"false" doc:"Keys and values of your own; lists filter by them"`
+	Note       string        `json:"note"`
 }
 
 func locationOf(l lh.Location) Location {
-	return Location{l.ID, l.Name, l.Zone, l.Latitude, l.Longitude, l.Created}
+	return Location{l.ID, l.Name, l.Zone, l.Latitude, l.Longitude, l.Created, shownAttributes(l.Attributes), l.Note}
 }
 
 func checkLocation(l lh.Location) error {
@@ -33,6 +36,7 @@ type listLocationsInput struct {
 	ProjectPath
 	Page
 	Search
+	Attributed
 	Zone string `query:"zone" maxLength:"64"`
 }
 
@@ -46,7 +50,13 @@ func listLocations(a *API, ctx context.Context, sc store.Scope, in *listLocation
 	if err != nil {
 		return nil, err
 	}
-	ls = slices.DeleteFunc(ls, func(l lh.Location) bool { return !in.matches(l.Name) || in.Zone != "" && l.Zone != in.Zone })
+	has, err := in.wanted()
+	if err != nil {
+		return nil, err
+	}
+	ls = slices.DeleteFunc(ls, func(l lh.Location) bool {
+		return !in.matches(l.Name) || !has(l.Attributes) || in.Zone != "" && l.Zone != in.Zone
+	})
 	p, err := paged(a, ctx, in.Page, &locationSheet, ls)
 	if err != nil {
 		return nil, err
@@ -54,23 +64,32 @@ func listLocations(a *API, ctx context.Context, sc store.Scope, in *listLocation
 	return pageEach(p, locationOf), nil
 }
 
+// NewLocation is a location to be made.
+type NewLocation struct {
+	Name       string        `json:"name" minLength:"1" maxLength:"200"`
+	Zone       string        `json:"zone,omitempty" maxLength:"64"`
+	Latitude   float64       `json:"latitude,omitempty" minimum:"-90" maximum:"90"`
+	Longitude  float64       `json:"longitude,omitempty" minimum:"-180" maximum:"180"`
+	Attributes lh.Attributes `json:"attributes,omitempty" nullable:"false"`
+	Note       string        `json:"note,omitempty" maxLength:"4000"`
+}
+
+func (n NewLocation) location() (lh.Location, error) {
+	l := lh.Location{Name: n.Name, Zone: n.Zone, Latitude: n.Latitude, Longitude: n.Longitude, Attributes: n.Attributes, Note: n.Note}
+	return l, checkLocation(l)
+}
+
 type createLocationInput struct {
 	ProjectPath
-	Body struct {
-		Name      string  `json:"name" minLength:"1" maxLength:"200"`
-		Zone      string  `json:"zone,omitempty" maxLength:"64"`
-		Latitude  float64 `json:"latitude,omitempty" minimum:"-90" maximum:"90"`
-		Longitude float64 `json:"longitude,omitempty" minimum:"-180" maximum:"180"`
-	}
+	Body NewLocation
 }
 
 func createLocation(a *API, ctx context.Context, sc store.Scope, in *createLocationInput) (*one[Location], error) {
-	b := in.Body
-	l := lh.Location{Name: b.Name, Zone: b.Zone, Latitude: b.Latitude, Longitude: b.Longitude}
-	if err := checkLocation(l); err != nil {
+	l, err := in.Body.location()
+	if err != nil {
 		return nil, err
 	}
-	l, err := a.DB.CreateLocation(ctx, sc, l)
+	l, err = a.DB.CreateLocation(ctx, sc, l)
 	return &one[Location]{locationOf(l)}, err
 }
 
@@ -91,6 +110,9 @@ type changeLocationInput struct {
 		Zone      *string  `json:"zone,omitempty" maxLength:"64"`
 		Latitude  *float64 `json:"latitude,omitempty" minimum:"-90" maximum:"90"`
 		Longitude *float64 `json:"longitude,omitempty" minimum:"-180" maximum:"180"`
+
+		Attributes *lh.Attributes `json:"attributes,omitempty" nullable:"false" doc:"Takes the place of all there were"`
+		Note       *string        `json:"note,omitempty" maxLength:"4000"`
 	}
 }
 
@@ -103,12 +125,19 @@ func changeLocation(a *API, ctx context.Context, sc store.Scope, in *changeLocat
 	set(&l.Zone, in.Body.Zone)
 	set(&l.Latitude, in.Body.Latitude)
 	set(&l.Longitude, in.Body.Longitude)
+	set(&l.Attributes, in.Body.Attributes)
+	set(&l.Note, in.Body.Note)
 	if err := checkLocation(l); err != nil {
 		return nil, err
 	}
 	return &one[Location]{locationOf(l)}, a.DB.ChangeLocation(ctx, sc, l)
 }
 
-func deleteLocation(a *API, ctx context.Context, sc store.Scope, in *LocationPath) (*struct{}, error) {
-	return nil, a.DB.DeleteLocation(ctx, sc, in.Location)
+type deleteLocationInput struct {
+	LocationPath
+	MoveTo lh.LocationID `query:"move_to" maxLength:"40" doc:"Location to which what stands there is moved, or “nowhere”; without it, nothing may stand there"`
+}
+
+func deleteLocation(a *API, ctx context.Context, sc store.Scope, in *deleteLocationInput) (*struct{}, error) {
+	return nil, a.DB.DeleteLocation(ctx, sc, in.Location, in.MoveTo)
 }

@@ -1,7 +1,23 @@
 package api_test
 
-import "github.com/loggerhead-cloud/loggerhead/internal/store"
+import (
+	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
+)
 
-var changeLeast = map[string]string{}
+var changeLeast = map[string]string{
+	"delete-device": "editor", "delete-element": "owner", "get-correction": "viewer", "get-approval": "viewer",
+}
 
-var changeCalls = map[string]func(*rig, store.Scope) call{}
+var changeCalls = map[string]func(*rig, store.Scope) call{
+	"delete-device": func(r *rig, sc store.Scope) call {
+		c := deviceCall(nil)(r, sc)
+		if err := r.db.RevokeDevice(ctx, sc, lh.DeviceID(c.path["device"])); err != nil {
+			r.t.Fatal(err)
+		}
+		return c
+	},
+	"delete-element": elementCall(nil),
+	"get-correction": coreCalls["revoke-correction"],
+	"get-approval":   coreCalls["revoke-approval"],
+}

@@ -1,4 +1,13 @@
 package api
 
-// changeRoutes are the operations on bulk creation and the feed of changes.
-var changeRoutes = []route{}
+import (
+	lh "github.com/loggerhead-cloud/loggerhead"
+)
+
+// changeRoutes are the operations that end things, make many at once, and tell what was changed.
+var changeRoutes = []route{
+	inProject(lh.PermConfigure, "DELETE", "/api/v1/projects/{project}/devices/{device}", "delete-device", "Delete a device that is revoked; its elements stay, or go with their series", deleteDevice),
+	inProject(lh.PermDestroy, "DELETE", "/api/v1/projects/{project}/elements/{element}", "delete-element", "Delete an element with its series, for good", deleteElement),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/corrections/{correction}", "get-correction", "Get a correction", getCorrection),
+	inProject(lh.PermRead, "GET", "/api/v1/projects/{project}/elements/{element}/approvals/{approval}", "get-approval", "Get an approval", getApproval),
+}

@@ -31,6 +31,10 @@ const (
 	touchEvery = 5 * time.Second
 )
 
+// bindEvery is how often the elements of a device are looked up again: people may take one off it on any hub. It is well
+// below [store.Unbound].
+const bindEvery = 10 * time.Second
+
 // maxDevices bounds the devices remembered in memory; one that is forgotten is looked up again.
 const maxDevices = 20000
 
@@ -66,7 +70,8 @@ type Ingest struct {
 type device struct {
 	mu       sync.Mutex
 	elements map[string]lh.ElementID
-	log      uint64 // of epoch
+	bound    lh.Millis // when elements was looked up
+	log      uint64    // of epoch
 	epoch    uint32
 	touched  lh.Millis
 	offset   int64 // as recorded
@@ -138,7 +143,7 @@ func (i *Ingest) accept(ctx context.Context, sc store.Scope, id lh.DeviceID, pay
 		u.NotBefore, u.NotAfter = lh.MaxMillis, received
 	}
 	var err error
-	if u.Elements, err = i.elements(ctx, sc, id, d, b.Channels); err != nil {
+	if u.Elements, err = i.elements(ctx, sc, id, d, b.Channels, received); err != nil {
 		return ack, 0, err
 	}
 	if u.Epoch, u.Sequence, err = i.rank(ctx, sc, id, d, b, received); err != nil {
@@ -192,9 +197,12 @@ func (i *Ingest) device(id lh.DeviceID) *device {
 }
 
 // elements returns the elements of the batch's channels, in their order.
-func (i *Ingest) elements(ctx context.Context, sc store.Scope, id lh.DeviceID, d *device, channels []string) ([]lh.ElementID, error) {
+func (i *Ingest) elements(ctx context.Context, sc store.Scope, id lh.DeviceID, d *device, channels []string, now lh.Millis) ([]lh.ElementID, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if now-d.bound > lh.Millis(bindEvery.Milliseconds()) || now < d.bound {
+		d.elements = nil
+	}
 	out := make([]lh.ElementID, len(channels))
 	for try := 0; ; try++ {
 		missing := false
@@ -216,7 +224,7 @@ func (i *Ingest) elements(ctx context.Context, sc store.Scope, id lh.DeviceID, d
 		if err != nil {
 			return nil, err
 		}
-		d.elements = have
+		d.elements, d.bound = have, now
 	}
 }
 

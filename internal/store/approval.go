@@ -58,8 +58,12 @@ func (db *DB) Approvals(ctx context.Context, sc Scope, e lh.ElementID, from, to 
 // notApproved is the check of whoever changes what readers see of a range. The caller's transaction holds the
 // project's row, by its audit event.
 func (t *tx) notApproved(ctx context.Context, sc Scope, e lh.ElementID, from, to lh.Millis) error {
+	return notApprovedOn(ctx, t.db, t, sc, e, from, to)
+}
+
+func notApprovedOn(ctx context.Context, db *DB, on queryer, sc Scope, e lh.ElementID, from, to lh.Millis) error {
 	var at lh.Millis
-	err := t.db.row(ctx, t, `SELECT from_time FROM approval WHERE project_id = $1 AND element_id = $2 AND revoked = 0
+	err := db.row(ctx, on, `SELECT from_time FROM approval WHERE project_id = $1 AND element_id = $2 AND revoked = 0
 		AND from_time < $4 AND to_time > $3 ORDER BY from_time LIMIT 1`, sc.project, e, from, to).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil

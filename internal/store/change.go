@@ -91,7 +91,10 @@ func (db *DB) Version(ctx context.Context, sc Scope, subject string) (int64, err
 
 // SeesSubject reports whether there is a thing with this id that the scope may see.
 func (db *DB) SeesSubject(ctx context.Context, sc Scope, subject string) (bool, error) {
-	var err error
+	err := sc.need(lh.PermRead)
+	if err != nil {
+		return false, err
+	}
 	switch prefix, _, _ := strings.Cut(subject, "_"); prefix {
 	case "prj":
 		return subject == string(sc.project), nil
@@ -218,15 +221,15 @@ func (t *tx) standsAt(ctx context.Context, p lh.ProjectID, c lh.Change) (lh.Loca
 	return at, err
 }
 
-// alsoChanged notes that the elements of a condition change with the event written last: where they stand, or what feeds
-// them.
-func (t *tx) alsoChanged(ctx context.Context, p lh.ProjectID, where string, args ...any) error {
+// alsoChanged notes that things of a table and a condition (on x, from $6 on) change with the event written last: where
+// they stand, or what feeds them. It comes before they do.
+func (t *tx) alsoChanged(ctx context.Context, p lh.ProjectID, table string, kind lh.ChangeKind, where string, args ...any) error {
 	_, err := t.exec(ctx, `INSERT INTO change (project_id, number, subject, version, kind, operation, parent, location_id, time, from_time, to_time)
-		SELECT e.project_id, $2, e.id, coalesce((SELECT max(c.version) FROM change c WHERE c.project_id = e.project_id AND c.subject = e.id), 0) + 1,
-		$3, $4, '', e.location_id, $5, 0, 0 FROM element e WHERE e.project_id = $1 AND `+where,
-		append([]any{p, t.number, lh.ChangedElement, lh.OperationChange, t.now}, args...)...)
+		SELECT x.project_id, $2, x.id, coalesce((SELECT max(c.version) FROM change c WHERE c.project_id = x.project_id AND c.subject = x.id), 0) + 1,
+		$3, $4, '', x.location_id, $5, 0, 0 FROM `+table+` x WHERE x.project_id = $1 AND x.`+where,
+		append([]any{p, t.number, kind, lh.OperationChange, t.now}, args...)...)
 	if err != nil {
-		return fmt.Errorf("note changed elements: %w", err)
+		return fmt.Errorf("note what else changed: %w", err)
 	}
 	return nil
 }

@@ -212,6 +212,9 @@ func (db *DB) Sweep(ctx context.Context) error {
 	if err == nil {
 		err = db.sweepInvitations(ctx)
 	}
+	errs = append(errs, db.sweepElements(ctx))
+	_, e := db.DropIdempotency(ctx)
+	errs = append(errs, e)
 	return errors.Join(append(errs, err)...)
 }
 

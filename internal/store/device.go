@@ -17,10 +17,13 @@ type deviceBody struct {
 	Name       string `json:"name"`
 	MaxOffline int    `json:"max_offline"`
 	Firmware   string `json:"firmware"`
+
+	Attributes lh.Attributes `json:"attributes,omitempty"`
+	Note       string        `json:"note,omitempty"`
 }
 
 func deviceBodyOf(d lh.Device) deviceBody {
-	return deviceBody{d.Serial, d.Hardware, d.Name, d.MaxOffline, d.Firmware}
+	return deviceBody{d.Serial, d.Hardware, d.Name, d.MaxOffline, d.Firmware, d.Attributes, d.Note}
 }
 
 const deviceColumns = `id, location_id, state, created, last_seen, clock_offset, clock_suspect, body`
@@ -36,6 +39,7 @@ func scanDevice(k *seal.Key, p lh.ProjectID, scan func(...any) error) (lh.Device
 		return d, err
 	}
 	d.Serial, d.Hardware, d.Name, d.MaxOffline, d.Firmware = b.Serial, b.Hardware, b.Name, b.MaxOffline, b.Firmware
+	d.Attributes, d.Note = b.Attributes, b.Note
 	return d, nil
 }
 
@@ -98,7 +102,7 @@ func (s Scope) ownDevice(id lh.DeviceID) bool {
 	return s.Allows(lh.PermAppend) && s.actor.Kind == lh.ActorDevice && s.actor.ID == string(id)
 }
 
-// ChangeDevice writes a device's name, location and longest silence; the rest of d is ignored. Its elements follow it
+// ChangeDevice writes a device's name, location, longest silence, attributes and note; the rest of d is ignored. Its elements follow it
 // to the new location.
 func (db *DB) ChangeDevice(ctx context.Context, sc Scope, d lh.Device) error {
 	if err := sc.need(lh.PermConfigure); err != nil {
@@ -107,9 +111,12 @@ func (db *DB) ChangeDevice(ctx context.Context, sc Scope, d lh.Device) error {
 	if !sc.Sees(d.Location) {
 		return noLocation()
 	}
+	if err := checkNotes(d.Attributes, d.Note); err != nil {
+		return err
+	}
 	return db.update(ctx, func(t *tx) error {
 		err := t.audit(ctx, sc.project, sc.actor, "device.change", string(d.ID),
-			map[string]any{"name": d.Name, "location_id": d.Location, "max_offline": d.MaxOffline})
+			map[string]any{"name": d.Name, "location_id": d.Location, "max_offline": d.MaxOffline, "attributes": d.Attributes, "note": d.Note})
 		if err != nil {
 			return err
 		}
@@ -122,7 +129,12 @@ func (db *DB) ChangeDevice(ctx context.Context, sc Scope, d lh.Device) error {
 				return err
 			}
 		}
-		old.Name, old.MaxOffline = d.Name, d.MaxOffline
+		old.Name, old.MaxOffline, old.Attributes, old.Note = d.Name, d.MaxOffline, d.Attributes, d.Note
+		if old.Location != d.Location {
+			if err := t.alsoChanged(ctx, sc.project, "element", lh.ChangedElement, `device_id = $6`, d.ID); err != nil {
+				return err
+			}
+		}
 		if _, err := t.exec(ctx, `UPDATE element SET location_id = $3 WHERE project_id = $1 AND device_id = $2`, sc.project, d.ID, d.Location); err != nil {
 			return err
 		}
@@ -190,6 +202,52 @@ func (db *DB) RevokeDevice(ctx context.Context, sc Scope, id lh.DeviceID) error 
 		}
 		_, err := t.exec(ctx, `UPDATE device_certificate SET revoked = $3 WHERE project_id = $1 AND device_id = $2 AND revoked = 0`, sc.project, id, t.now)
 		return err
+	})
+}
+
+// DeleteDevice removes a device that is revoked; its elements stay with their series, fed by none, and its serial may be
+// claimed anew with a new code. Conflict: it is not revoked.
+func (db *DB) DeleteDevice(ctx context.Context, sc Scope, id lh.DeviceID) error {
+	if err := sc.need(lh.PermConfigure); err != nil {
+		return err
+	}
+	return db.update(ctx, func(t *tx) error {
+		d, err := db.device(ctx, t, sc, id)
+		if err != nil {
+			return err
+		}
+		if err := t.audit(ctx, sc.project, sc.actor, "device.delete", string(id), map[string]any{"name": d.Name, "serial": d.Serial}); err != nil {
+			return err
+		}
+		if d, err = db.device(ctx, t, sc, id); err != nil { // as it is now that nobody else may change it
+			return err
+		}
+		if d.State != lh.DeviceRevoked {
+			return lh.Errorf(lh.Conflict, "the device is not revoked; revoke it first, so that nothing it still sends is lost")
+		}
+		if err := t.alsoChanged(ctx, sc.project, "element", lh.ChangedElement, `device_id = $6`, id); err != nil {
+			return err
+		}
+		es, err := db.elements(ctx, t, sc, `project_id = $1 AND device_id = $2`, sc.project, id)
+		if err != nil {
+			return err
+		}
+		for _, e := range es {
+			if err := t.rebind(ctx, sc, e, "", ""); err != nil {
+				return err
+			}
+		}
+		// Certificates stay on record: their keys are never certified again.
+		for _, statement := range []string{
+			`DELETE FROM device_log WHERE project_id = $1 AND device_id = $2`,
+			`UPDATE inventory SET project_id = '', device_id = '' WHERE project_id = $1 AND device_id = $2`,
+			`DELETE FROM device WHERE project_id = $1 AND id = $2`,
+		} {
+			if _, err := t.exec(ctx, statement, sc.project, id); err != nil {
+				return fmt.Errorf("delete device: %w", err)
+			}
+		}
+		return nil
 	})
 }
 

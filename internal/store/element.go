@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
@@ -22,10 +24,14 @@ type elementBody struct {
 	Digits   int        `json:"digits"`
 	Interval int64      `json:"interval_ms"`
 	Meaning  lh.Meaning `json:"meaning"`
+
+	Attributes lh.Attributes `json:"attributes,omitempty"`
+	Note       string        `json:"note,omitempty"`
+	Fed        []lh.DeviceID `json:"fed,omitempty"`
 }
 
 func elementBodyOf(e lh.Element) elementBody {
-	return elementBody{e.Channel, e.Name, e.Quantity, e.Unit, e.Color, e.Digits, e.Interval, e.Meaning}
+	return elementBody{e.Channel, e.Name, e.Quantity, e.Unit, e.Color, e.Digits, e.Interval, e.Meaning, e.Attributes, e.Note, e.Fed}
 }
 
 const elementColumns = `id, device_id, location_id, created, body`
@@ -42,6 +48,7 @@ func scanElement(k *seal.Key, p lh.ProjectID, scan func(...any) error) (lh.Eleme
 	}
 	e.Channel, e.Name, e.Quantity, e.Unit = b.Channel, b.Name, b.Quantity, b.Unit
 	e.Color, e.Digits, e.Interval, e.Meaning = b.Color, b.Digits, b.Interval, b.Meaning
+	e.Attributes, e.Note, e.Fed = b.Attributes, b.Note, b.Fed
 	return e, nil
 }
 
@@ -90,11 +97,15 @@ func (db *DB) Element(ctx context.Context, sc Scope, id lh.ElementID) (lh.Elemen
 	if err := sc.need(lh.PermRead); err != nil {
 		return lh.Element{}, err
 	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	return db.element(ctx, db.read, sc, id)
+}
+
+func (db *DB) element(ctx context.Context, on queryer, sc Scope, id lh.ElementID) (lh.Element, error) {
+	k, err := db.key(ctx, on, string(sc.project))
 	if err != nil {
 		return lh.Element{}, err
 	}
-	e, err := scanElement(k, sc.project, db.row(ctx, db.read, `SELECT `+elementColumns+` FROM element WHERE project_id = $1 AND id = $2`, sc.project, id).Scan)
+	e, err := scanElement(k, sc.project, db.row(ctx, on, `SELECT `+elementColumns+` FROM element WHERE project_id = $1 AND id = $2`, sc.project, id).Scan)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !sc.Sees(e.Location) {
 		return lh.Element{}, noElement()
 	}
@@ -112,7 +123,10 @@ func (db *DB) CreateElement(ctx context.Context, sc Scope, e lh.Element) (lh.Ele
 	if !sc.Sees(e.Location) {
 		return e, noLocation()
 	}
-	e.ID, e.Project, e.Device, e.Channel = lh.NewElementID(), sc.project, "", ""
+	if err := checkNotes(e.Attributes, e.Note); err != nil {
+		return e, err
+	}
+	e.ID, e.Project, e.Device, e.Channel, e.Fed = lh.NewElementID(), sc.project, "", "", nil
 	index, err := db.master.BlindIndex("element.channel", string(e.ID))
 	if err != nil {
 		return e, err
@@ -131,20 +145,240 @@ func (db *DB) CreateElement(ctx context.Context, sc Scope, e lh.Element) (lh.Ele
 	return e, err
 }
 
-// ChangeElement writes what describes an element; whose it is and what feeds it stay.
+// ChangeElement writes what describes an element, and moves it: to another location where no device feeds it; to a
+// channel of a device, at whose location it then stands; or, with no device, off the one that feeds it. The series stays,
+// and what the device brings next goes to a new element. Conflict: the device has an element at that channel.
 func (db *DB) ChangeElement(ctx context.Context, sc Scope, e lh.Element) error {
 	if err := sc.need(lh.PermConfigure); err != nil {
 		return err
 	}
-	old, err := db.Element(ctx, sc, e.ID)
+	if err := checkNotes(e.Attributes, e.Note); err != nil {
+		return err
+	}
+	err := db.update(ctx, func(t *tx) error {
+		old, err := db.element(ctx, t, sc, e.ID)
+		if err != nil {
+			return err
+		}
+		detail := elementBodyOf(e)
+		if e.Device == "" {
+			detail.Channel = ""
+		}
+		if err := t.audit(ctx, sc.project, sc.actor, "element.change", string(e.ID), struct {
+			elementBody
+			Device   lh.DeviceID   `json:"device_id"`
+			Location lh.LocationID `json:"location_id"`
+		}{detail, e.Device, e.Location}); err != nil {
+			return err
+		}
+		if old, err = db.element(ctx, t, sc, e.ID); err != nil { // as it is now that nobody else may change it
+			return err
+		}
+		e.Fed, e.Interval, e.Meaning = old.Fed, old.Interval, old.Meaning
+		if e.Device != "" {
+			d, err := db.device(ctx, t, sc, e.Device)
+			if err != nil {
+				return err
+			}
+			e.Location = d.Location
+			if e.Channel == "" {
+				return lh.Errorf(lh.Invalid, "channel: say which channel of the device feeds the element")
+			}
+		} else if e.Location != old.Location {
+			if !sc.Sees(e.Location) {
+				return noLocation()
+			}
+			if e.Location != "" {
+				if err := t.locationIsThere(ctx, sc, e.Location); err != nil {
+					return err
+				}
+			}
+		}
+		if e.Device != old.Device || e.Device != "" && e.Channel != old.Channel {
+			to, channel := e.Device, e.Channel
+			e.Device, e.Channel = old.Device, old.Channel
+			return t.rebind(ctx, sc, e, to, channel)
+		}
+		e.Channel = old.Channel
+		return t.writeElement(ctx, sc, e)
+	})
+	if unique(err) {
+		return lh.Errorf(lh.Conflict, "this device has an element at that channel already; take that one off it first")
+	}
+	if err != nil && lh.CodeOf(err) == lh.Internal {
+		return fmt.Errorf("change element %s: %w", e.ID, err)
+	}
+	return err
+}
+
+// rebind binds an element to a channel of a device, or to none, and remembers what fed it.
+func (t *tx) rebind(ctx context.Context, sc Scope, e lh.Element, to lh.DeviceID, channel string) error {
+	from := e.Source()
+	if !slices.Contains(e.Fed, from) {
+		e.Fed = append(e.Fed, from)
+	}
+	if len(e.Fed) > MaxFed {
+		return lh.Errorf(lh.Exhausted, "this element was fed by %d devices already; make a new one", MaxFed)
+	}
+	index := string(e.ID)
+	if e.Device, e.Channel = to, channel; to == "" {
+		e.Channel = ""
+	} else {
+		var n int
+		if err := t.db.row(ctx, t, `SELECT count(*) FROM element WHERE project_id = $1 AND device_id = $2`, sc.project, to).Scan(&n); err != nil {
+			return err
+		}
+		if n >= MaxDeviceElements {
+			return lh.Errorf(lh.Exhausted, "a device feeds at most %d elements; this one would pass that", MaxDeviceElements)
+		}
+		index = string(to) + "\x00" + channel
+	}
+	e.Fed = slices.DeleteFunc(e.Fed, func(d lh.DeviceID) bool { return d == e.Source() })
+	hash, err := t.db.master.BlindIndex("element.channel", index)
 	if err != nil {
 		return err
 	}
-	e.Channel = old.Channel
-	return db.putSealed(ctx, sc, place("element", sc.project, e.ID), elementBodyOf(e), "element.change", string(e.ID),
-		func(t *tx, body []byte) (int64, error) {
-			return t.exec(ctx, `UPDATE element SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, e.ID, body)
-		}, noElement)
+	if from != e.Source() {
+		if err := t.moveLatest(ctx, sc, e.ID, from, e.Source()); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(ctx, `UPDATE element SET device_id = $3, channel_index = $4 WHERE project_id = $1 AND id = $2`, sc.project, e.ID, e.Device, hash); err != nil {
+		return err
+	}
+	return t.writeElement(ctx, sc, e)
+}
+
+// MaxFed bounds how many devices fed one element.
+const MaxFed = 50
+
+// writeElement writes an element's body and location.
+func (t *tx) writeElement(ctx context.Context, sc Scope, e lh.Element) error {
+	k, err := t.db.key(ctx, t, string(sc.project))
+	if err != nil {
+		return err
+	}
+	body, err := sealJSON(k, elementBodyOf(e), place("element", sc.project, e.ID))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `UPDATE element SET location_id = $3, body = $4 WHERE project_id = $1 AND id = $2`, sc.project, e.ID, e.Location, body)
+	return err
+}
+
+// DeleteElement removes an element with its series, corrections and approvals, for good. Conflict: part of it is approved,
+// or a device that is not revoked feeds it.
+func (db *DB) DeleteElement(ctx context.Context, sc Scope, id lh.ElementID) error {
+	if err := sc.need(lh.PermDestroy); err != nil {
+		return err
+	}
+	return db.update(ctx, func(t *tx) error {
+		e, err := db.element(ctx, t, sc, id)
+		if err != nil {
+			return err
+		}
+		if err := t.audit(ctx, sc.project, sc.actor, "element.delete", string(id), map[string]any{"name": e.Name, "device_id": e.Device, "location_id": e.Location}); err != nil {
+			return err
+		}
+		if err := t.mayDelete(ctx, sc, id); err != nil {
+			return err
+		}
+		err = t.editLatest(ctx, sc, id, func(ls []lh.Latest) []lh.Latest {
+			return slices.DeleteFunc(ls, func(l lh.Latest) bool { return l.Element == id })
+		}, nil)
+		if err != nil {
+			return err
+		}
+		if err := t.dropSeries(ctx, sc.project, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `INSERT INTO deleted_element (project_id, id, deleted) VALUES ($1, $2, $3)`, sc.project, id, t.now); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `DELETE FROM element WHERE project_id = $1 AND id = $2`, sc.project, id)
+		return err
+	})
+}
+
+// MayDeleteElement says whether [DB.DeleteElement] would refuse now.
+func (db *DB) MayDeleteElement(ctx context.Context, sc Scope, id lh.ElementID) error {
+	if err := sc.need(lh.PermDestroy); err != nil {
+		return err
+	}
+	t := &tx{db: db}
+	return t.mayDeleteOn(ctx, db.read, sc, id)
+}
+
+func (t *tx) mayDelete(ctx context.Context, sc Scope, id lh.ElementID) error {
+	return t.mayDeleteOn(ctx, t, sc, id)
+}
+
+func (t *tx) mayDeleteOn(ctx context.Context, on queryer, sc Scope, id lh.ElementID) error {
+	e, err := t.db.element(ctx, on, sc, id)
+	if err != nil {
+		return err
+	}
+	if e.Device != "" {
+		d, err := t.db.device(ctx, on, sc, e.Device)
+		if err == nil && d.State != lh.DeviceRevoked {
+			return lh.Errorf(lh.Conflict, "the device %s feeds it; take the element off it (device_id empty), or revoke the device, so that nothing it sends is lost", e.Device)
+		}
+		if err != nil && lh.CodeOf(err) != lh.NotFound {
+			return err
+		}
+	} else if len(e.Fed) > 0 {
+		// A hub may still take samples in for it; see ingest.
+		var changed sql.NullInt64
+		if err := t.db.row(ctx, on, `SELECT max(time) FROM change WHERE project_id = $1 AND subject = $2`, sc.project, id).Scan(&changed); err != nil {
+			return err
+		}
+		if wait := lh.Millis(changed.Int64) + lh.Millis(Unbound.Milliseconds()) - lh.MillisOf(t.db.now()); wait > 0 {
+			return lh.Errorf(lh.Conflict, "a device fed it until a moment ago, and samples may be on their way; try again in %d s", (wait+999)/1000)
+		}
+	}
+	return notApprovedOn(ctx, t.db, on, sc, id, lh.MinMillis, lh.MaxMillis+1)
+}
+
+// Unbound is how long after an element was taken off a device samples may still come into it.
+const Unbound = 20 * time.Second
+
+// dropSeries removes all that belongs to an element but itself.
+func (t *tx) dropSeries(ctx context.Context, p lh.ProjectID, id lh.ElementID) error {
+	for _, table := range []string{"chunk", "revision", "latest", "mark", "correction", "approval"} {
+		if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE project_id = $1 AND element_id = $2`, p, id); err != nil {
+			return fmt.Errorf("delete from %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// sweepElements removes what came for deleted elements after they were deleted, for a day.
+func (db *DB) sweepElements(ctx context.Context) error {
+	type gone struct {
+		p       lh.ProjectID
+		id      lh.ElementID
+		deleted lh.Millis
+	}
+	var all []gone
+	err := db.each(ctx, db.read, `SELECT project_id, id, deleted FROM deleted_element ORDER BY deleted LIMIT 10000`, nil, func(scan func(...any) error) error {
+		var g gone
+		err := scan(&g.p, &g.id, &g.deleted)
+		all = append(all, g)
+		return err
+	})
+	for _, g := range all {
+		if err != nil {
+			return err
+		}
+		err = db.update(ctx, func(t *tx) error {
+			if err := t.dropSeries(ctx, g.p, g.id); err != nil {
+				return err
+			}
+			_, err := t.exec(ctx, `DELETE FROM deleted_element WHERE project_id = $1 AND id = $2 AND deleted < $3`, g.p, g.id, t.now-lh.DayMillis)
+			return err
+		})
+	}
+	return err
 }
 
 // BindElements makes sure that every channel in want (e.Channel) of the device has an element, by the device's own

@@ -261,9 +261,7 @@ func (db *DB) latestWanted(ctx context.Context, sc Scope, elements []lh.ElementI
 			return err
 		}
 		wanted[e] = true
-		if d != "" {
-			devices = append(devices, d)
-		}
+		devices = append(devices, lh.Element{Device: d}.Source())
 		return nil
 	}
 	const query = `SELECT id, device_id, location_id FROM element WHERE project_id = $1`
@@ -289,12 +287,16 @@ func (t *tx) editLatest(ctx context.Context, sc Scope, e lh.ElementID, edit func
 	}
 	var d lh.DeviceID
 	err = t.db.row(ctx, t, `SELECT device_id FROM element WHERE project_id = $1 AND id = $2`, sc.project, e).Scan(&d)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && d == "" {
-		return nil // nothing feeds it
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
+	return t.editLatestOf(ctx, k, sc, lh.Element{Device: d}.Source(), edit, instead)
+}
+
+func (t *tx) editLatestOf(ctx context.Context, k *seal.Key, sc Scope, d lh.DeviceID, edit func([]lh.Latest) []lh.Latest, instead *lh.Latest) error {
 	in, err := t.intake(ctx, k, sc.project, d)
 	if err != nil {
 		return err
@@ -318,4 +320,26 @@ func (t *tx) editLatest(ctx context.Context, sc Scope, e lh.ElementID, edit func
 		return errIntake
 	}
 	return err
+}
+
+// moveLatest moves the latest value of an element to the row of another device that feeds it from now on, or of
+// [lh.Sent].
+func (t *tx) moveLatest(ctx context.Context, sc Scope, e lh.ElementID, from, to lh.DeviceID) error {
+	k, err := t.db.key(ctx, t, string(sc.project))
+	if err != nil {
+		return err
+	}
+	var moved *lh.Latest
+	err = t.editLatestOf(ctx, k, sc, from, func(ls []lh.Latest) []lh.Latest {
+		return slices.DeleteFunc(ls, func(l lh.Latest) bool {
+			if l.Element == e {
+				moved = &l
+			}
+			return l.Element == e
+		})
+	}, nil)
+	if err != nil || moved == nil {
+		return err
+	}
+	return t.editLatestOf(ctx, k, sc, to, func(ls []lh.Latest) []lh.Latest { return raise(ls, moved, 0) }, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
@@ -15,14 +16,17 @@ type locationBody struct {
 	Zone      string  `json:"zone"`
 	Latitude  float64 `json:"latitude"`
 	Longitude float64 `json:"longitude"`
+
+	Attributes lh.Attributes `json:"attributes,omitempty"`
+	Note       string        `json:"note,omitempty"`
 }
 
 func (b locationBody) onto(l *lh.Location) {
-	l.Name, l.Zone, l.Latitude, l.Longitude = b.Name, b.Zone, b.Latitude, b.Longitude
+	l.Name, l.Zone, l.Latitude, l.Longitude, l.Attributes, l.Note = b.Name, b.Zone, b.Latitude, b.Longitude, b.Attributes, b.Note
 }
 
 func locationBodyOf(l lh.Location) locationBody {
-	return locationBody{l.Name, l.Zone, l.Latitude, l.Longitude}
+	return locationBody{l.Name, l.Zone, l.Latitude, l.Longitude, l.Attributes, l.Note}
 }
 
 func noLocation() error {
@@ -97,6 +101,9 @@ func (db *DB) CreateLocation(ctx context.Context, sc Scope, l lh.Location) (lh.L
 	if sc.Limited() {
 		return l, lh.Errorf(lh.Forbidden, "your access is limited to some locations; somebody with the whole project must add one")
 	}
+	if err := checkNotes(l.Attributes, l.Note); err != nil {
+		return l, err
+	}
 	l.ID, l.Project = lh.NewLocationID(), sc.project
 	err := db.putSealed(ctx, sc, place("location", sc.project, l.ID), locationBodyOf(l), "location.create", string(l.ID),
 		func(t *tx, body []byte) (int64, error) {
@@ -114,37 +121,56 @@ func (db *DB) ChangeLocation(ctx context.Context, sc Scope, l lh.Location) error
 	if !sc.Sees(l.ID) {
 		return noLocation()
 	}
+	if err := checkNotes(l.Attributes, l.Note); err != nil {
+		return err
+	}
 	return db.putSealed(ctx, sc, place("location", sc.project, l.ID), locationBodyOf(l), "location.change", string(l.ID),
 		func(t *tx, body []byte) (int64, error) {
 			return t.exec(ctx, `UPDATE location SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, l.ID, body)
 		}, noLocation)
 }
 
-// DeleteLocation removes a location that has no devices and no elements. Conflict: it has some.
-func (db *DB) DeleteLocation(ctx context.Context, sc Scope, id lh.LocationID) error {
+// checkNotes refuses what people wrote on a thing where it is too much.
+func checkNotes(a lh.Attributes, note string) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	return lh.CheckNote(note)
+}
+
+// Nowhere is where what stands at a location may be moved: to none.
+const Nowhere lh.LocationID = "nowhere"
+
+// DeleteLocation removes a location. What stands there is moved to another, or to none (Nowhere); with "" there must be
+// nothing, else it is a Conflict that names what there is.
+func (db *DB) DeleteLocation(ctx context.Context, sc Scope, id, to lh.LocationID) error {
 	if err := sc.need(lh.PermConfigure); err != nil {
 		return err
 	}
-	if !sc.Sees(id) {
+	target := to
+	if to == Nowhere {
+		target = ""
+	}
+	if !sc.Sees(id) || to != "" && !sc.Sees(target) {
 		return noLocation()
 	}
+	if to == id {
+		return lh.Errorf(lh.Invalid, "what stands at a location cannot be moved there when it is deleted")
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
 	return db.update(ctx, func(t *tx) error {
-		if err := t.audit(ctx, sc.project, sc.actor, "location.delete", string(id), nil); err != nil {
+		if err := t.audit(ctx, sc.project, sc.actor, "location.delete", string(id), map[string]any{"moved_to": to}); err != nil {
 			return err
 		}
-		var devices int
-		if err := t.db.row(ctx, t, `SELECT count(*) FROM device WHERE project_id = $1 AND location_id = $2`, sc.project, id).Scan(&devices); err != nil {
+		if to == "" {
+			if err := t.nothingAt(ctx, k, sc, id); err != nil {
+				return err
+			}
+		} else if err := t.moveAll(ctx, sc, id, target); err != nil {
 			return err
-		}
-		if devices > 0 {
-			return lh.Errorf(lh.Conflict, "the location has %d devices; move them first", devices)
-		}
-		var elements int
-		if err := t.db.row(ctx, t, `SELECT count(*) FROM element WHERE project_id = $1 AND location_id = $2`, sc.project, id).Scan(&elements); err != nil {
-			return err
-		}
-		if elements > 0 {
-			return lh.Errorf(lh.Conflict, "the location has %d elements, which no device feeds; it stays with them", elements)
 		}
 		n, err := t.exec(ctx, `DELETE FROM location WHERE project_id = $1 AND id = $2`, sc.project, id)
 		if err != nil {
@@ -155,6 +181,57 @@ func (db *DB) DeleteLocation(ctx context.Context, sc Scope, id lh.LocationID) er
 		}
 		return nil
 	})
+}
+
+// moveAll moves all that stands at a location.
+func (t *tx) moveAll(ctx context.Context, sc Scope, from, to lh.LocationID) error {
+	if to != "" {
+		if err := t.locationIsThere(ctx, sc, to); err != nil {
+			return err
+		}
+	}
+	for table, kind := range map[string]lh.ChangeKind{"device": lh.ChangedDevice, "element": lh.ChangedElement} {
+		if err := t.alsoChanged(ctx, sc.project, table, kind, `location_id = $6`, from); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE `+table+` SET location_id = $3 WHERE project_id = $1 AND location_id = $2`, sc.project, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nothingAt refuses a location at which something stands, and names some of it.
+func (t *tx) nothingAt(ctx context.Context, k *seal.Key, sc Scope, id lh.LocationID) error {
+	const most = 3
+	var names []string
+	devices, elements := 0, 0
+	err := t.db.each(ctx, t, `SELECT `+deviceColumns+` FROM device WHERE project_id = $1 AND location_id = $2 ORDER BY created, id`, []any{sc.project, id},
+		func(scan func(...any) error) error {
+			d, err := scanDevice(k, sc.project, scan)
+			if devices++; err == nil && devices <= most {
+				names = append(names, fmt.Sprintf("device %q (%s)", d.Name, d.ID))
+			}
+			return err
+		})
+	if err == nil {
+		err = t.db.each(ctx, t, `SELECT `+elementColumns+` FROM element WHERE project_id = $1 AND location_id = $2 AND device_id = '' ORDER BY created, id`, []any{sc.project, id},
+			func(scan func(...any) error) error {
+				e, err := scanElement(k, sc.project, scan)
+				if elements++; err == nil && elements <= most {
+					names = append(names, fmt.Sprintf("element %q (%s)", e.Name, e.ID))
+				}
+				return err
+			})
+	}
+	if err != nil {
+		return err
+	}
+	if devices+elements == 0 {
+		return nil
+	}
+	return lh.Errorf(lh.Conflict, "%d devices and %d elements of no device stand there: %s; move them first, or say with move_to where they go",
+		devices, elements, strings.Join(names, ", "))
 }
 
 // putSealed writes one sealed body with its audit event in one transaction. put returns how many rows it touched;

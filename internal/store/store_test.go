@@ -59,7 +59,7 @@ func TestForeignScopesSeeNothing(t *testing.T) {
 		wantCode(t, "change device", db.ChangeDevice(ctx, other, lh.Device{ID: dev.ID, Name: "mine now"}), lh.NotFound)
 		wantCode(t, "revoke device", db.RevokeDevice(ctx, other, dev.ID), lh.NotFound)
 		wantCode(t, "change element", db.ChangeElement(ctx, other, lh.Element{ID: els[0].ID}), lh.NotFound)
-		wantCode(t, "delete location", db.DeleteLocation(ctx, other, l.ID), lh.NotFound)
+		wantCode(t, "delete location", db.DeleteLocation(ctx, other, l.ID, ""), lh.NotFound)
 		wantCode(t, "move device there", db.ChangeDevice(ctx, mine, lh.Device{ID: dev.ID, Location: lh.NewLocationID()}), lh.NotFound)
 		_, err = db.ClaimDevice(ctx, other, dev.Serial, []byte("hash"), lh.Device{})
 		wantCode(t, "claim", err, lh.Conflict)
@@ -137,7 +137,7 @@ func TestRolesAndLocations(t *testing.T) {
 		if _, err = db.Chunk(ctx, limited, els[0].ID, 0); err != nil {
 			t.Error(err)
 		}
-		wantCode(t, "location with a device", db.DeleteLocation(ctx, owner, here.ID), lh.Conflict)
+		wantCode(t, "location with a device", db.DeleteLocation(ctx, owner, here.ID, ""), lh.Conflict)
 		els[0].Name, els[0].Unit = "Stage", "m"
 		if err := db.ChangeElement(ctx, limited, els[0]); err != nil {
 			t.Fatal(err)

@@ -49,7 +49,15 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_by_age ON idempotency (created);
 CREATE INDEX idempotency_by_actor ON idempotency (actor);
 
+CREATE TABLE deleted_element (
+    project_id TEXT NOT NULL,
+    id         TEXT NOT NULL, -- what an upload still brings for it is swept away
+    deleted    BIGINT NOT NULL,
+    PRIMARY KEY (project_id, id)
+);
+
 -- +goose Down
+DROP TABLE deleted_element;
 DROP TABLE idempotency;
 DROP TABLE mark_number;
 DROP TABLE mark;
