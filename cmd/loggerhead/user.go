@@ -22,6 +22,12 @@ type userCommand struct {
 	Add      userAddCommand      `cmd:"" help:"Add a person. The password is asked for, or read from standard input or a file; it is never an argument."`
 	Password userPasswordCommand `cmd:"" help:"Set somebody's password. All of their sessions end."`
 	List     userListCommand     `cmd:"" help:"List everybody who has an account."`
+
+	Invite    userInviteCommand    `cmd:"" help:"Invite somebody to make an account, by mail or by a link to pass on."`
+	ResetLink userResetLinkCommand `cmd:"" help:"Make a link by which somebody chooses a new password."`
+	Disable   userDisableCommand   `cmd:"" help:"Bar an account. All of its sessions end."`
+	Enable    userEnableCommand    `cmd:"" help:"Let a barred account in again."`
+	Delete    userDeleteCommand    `cmd:"" help:"Delete an account that is no project's last owner."`
 }
 
 type passwordSource struct {
@@ -79,11 +85,24 @@ func firstLine(r io.Reader) (string, error) {
 // withAccess runs fn on the installation's accounts.
 func (c configPath) withAccess(ctx context.Context, p program, fn func(*access.Access, *store.DB) error) error {
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
 	db, err := c.database(ctx, log)
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(access.New(access.Options{DB: db, Log: log}), db), db.Close())
+	o := access.Options{DB: db, Log: log, URL: cfg.PeopleURL(cfg.People.Listen)}
+	if path := cfg.Passwords.Breached; path != "" {
+		b, err := access.OpenBreached(path)
+		if err != nil {
+			return errors.Join(err, db.Close())
+		}
+		defer b.Close() // read only
+		o.Breached = b
+	}
+	return errors.Join(fn(access.New(o), db), db.Close())
 }
 
 type userAddCommand struct {
@@ -148,13 +167,20 @@ func (u userListCommand) Run(ctx context.Context, p program) error {
 			return err
 		}
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tEMAIL\tNAME\tOPERATOR\tSINCE")
+		fmt.Fprintln(w, "ID\tEMAIL\tNAME\tOPERATOR\tSINCE\tSTATE")
 		for _, u := range users {
 			operator := "no"
 			if u.Operator {
 				operator = "yes"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.ID, printable(u.Email), printable(u.Name), operator, u.Created.Time().Format("2006-01-02"))
+			state := "ok"
+			switch {
+			case u.Disabled != 0:
+				state = "barred"
+			case u.Verified == 0:
+				state = "address not verified"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.ID, printable(u.Email), printable(u.Name), operator, u.Created.Time().Format("2006-01-02"), state)
 		}
 		return w.Flush()
 	})

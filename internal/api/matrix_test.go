@@ -51,6 +51,7 @@ type call struct {
 	body  any
 	kind  string                  // type of the body; "" is JSON
 	token string                  // to ask with instead of one's own, since the call ends it
+	visit string                  // cookie of a visit to a provider
 	from  func(email string) call // where it depends on who asks; the rest is then for who is refused
 }
 
@@ -158,6 +159,14 @@ func (c call) typed() option {
 	return header("Content-Type", c.kind)
 }
 
+func (c call) visited() option {
+	return func(r *http.Request) {
+		if c.visit != "" {
+			r.AddCookie(&http.Cookie{Name: "__Host-loggerhead-visit", Value: c.visit})
+		}
+	}
+}
+
 func (c call) url(route api.Route, project lh.ProjectID) string {
 	p := route.Path
 	for k, v := range c.path {
@@ -202,7 +211,7 @@ func (r *rig) stranger() store.Scope {
 
 // TestMatrix sends every operation as everybody, with the token and with the cookie.
 func TestMatrix(t *testing.T) {
-	each(t, rigOptions{}, func(r *rig) {
+	each(t, rigOptions{provider: true}, func(r *rig) {
 		r.stranger()
 		for _, role := range []lh.Role{lh.RoleViewer, lh.RoleEditor, lh.RoleAdministrator} {
 			r.member(string(role)+"@a.example", role)
@@ -281,7 +290,7 @@ func TestMatrix(t *testing.T) {
 							opt = cookie(c.token)
 						}
 					}
-					a := r.send(route.Method, c.url(route, r.owner.Project()), c.body, opt, c.typed())
+					a := r.send(route.Method, c.url(route, r.owner.Project()), c.body, opt, c.typed(), c.visited())
 					if got := a.status / 100 * 100; want == 200 && got != 200 || want != 200 && a.status != want {
 						r.t.Errorf("%s as %s by %s: status %d, want %d: %.200s", route.ID, p.name, way, a.status, want, a.body)
 						continue

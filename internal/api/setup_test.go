@@ -24,6 +24,7 @@ import (
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/access"
+	"github.com/loggerhead-cloud/loggerhead/internal/access/accesstest"
 	"github.com/loggerhead-cloud/loggerhead/internal/api"
 	"github.com/loggerhead-cloud/loggerhead/internal/fleet"
 	"github.com/loggerhead-cloud/loggerhead/internal/ingest"
@@ -90,6 +91,8 @@ type rig struct {
 	owner  store.Scope // of project a
 	tokens map[string]string
 	broken bool         // the test has closed the database
+
+	provider *accesstest.Provider // with rigOptions.provider
 	active atomic.Int64 // requests under way
 }
 
@@ -114,7 +117,13 @@ type rigOptions struct {
 	writeBuffer int // of the sockets; 0 is the system's
 	// consibioHost is the facade's own host name.
 	consibioHost string
+	closed       bool // nobody signs up without an invitation
+	provider    bool   // people may log in by one, called corp
+	require     string // who must have a second factor
 }
+
+// hubURL is where people reach the hub, as its links say.
+const hubURL = "https://hub.example"
 
 func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	t.Helper()
@@ -122,7 +131,7 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.o.Now, r.o.Log = r.clock.now, log
 	r.db = storetest.Open(t, r.o)
-	r.access = access.New(access.Options{DB: r.db, Now: r.clock.now, Log: log})
+	r.access = access.New(access.Options{DB: r.db, Now: r.clock.now, Log: log, URL: hubURL, SignUpOpen: !with.closed, Providers: r.providers(with), RequireFactor: with.require})
 	r.engine = series.New(r.db, series.Options{Scope: r.access.Hub, FoldAge: time.Hour, Now: r.clock.now, Log: log})
 	r.fleet = fleet.New(fleet.Options{DB: r.db, DeviceScope: r.access.DeviceScope, Now: r.clock.now, Log: log})
 	r.ingest = ingest.New(ingest.Options{Append: r.engine.Append, DB: r.db, Bind: r.fleet.Bind, Now: r.clock.now, Log: log})
@@ -173,6 +182,24 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	}
 	r.owner = store.NewScope(p.ID, lh.RoleOwner, lh.Actor{Kind: lh.ActorUser, ID: string(u.ID)})
 	return r
+}
+
+// logger writes into the rig's log.
+func (r *rig) logger() *slog.Logger { return slog.New(slog.NewTextHandler(r.log, nil)) }
+
+// providers starts the provider that the options want.
+func (r *rig) providers(with rigOptions) []access.Provider {
+	if !with.provider {
+		return nil
+	}
+	op, err := accesstest.NewProvider(hubURL + "/sso/corp")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(op.Close)
+	r.provider = op
+	return []access.Provider{{Name: "corp", Label: "Corp", Issuer: op.Issuer, ClientID: accesstest.ClientID, ClientSecret: accesstest.ClientSecret,
+		Scopes: []string{"email", "profile"}, Roots: op.Roots}}
 }
 
 // each runs f with a rig on each engine.
