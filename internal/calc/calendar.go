@@ -109,6 +109,14 @@ func (c Calendar) Start(t lh.Millis) lh.Millis {
 	return c.wall(c.floor(at))
 }
 
+// HoldsDays reports whether whole UTC days may lie in the bucket that holds t and in those after it.
+func (c Calendar) HoldsDays(t lh.Millis) bool {
+	if c.step.Unit < Day {
+		return false
+	}
+	return c.step.Unit > Day || c.step.N > 1 || c.Start(t)%lh.DayMillis == 0
+}
+
 // Next returns the first instant of the bucket after the one that holds t: later than t, always.
 func (c Calendar) Next(t lh.Millis) lh.Millis {
 	return c.next(t, new(zoneSpan))

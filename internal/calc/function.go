@@ -44,8 +44,14 @@ func ParseFunctions(names []string) (fs []Function, o Options, err error) {
 		names = []string{"mean", "min", "max"}
 	}
 	known := functions()
+	o.Simple = true
 	for _, n := range names {
 		o.Directions = o.Directions || strings.HasPrefix(n, "direction")
+		switch n {
+		case "mean", "sum", "min", "max", "first", "last":
+		default:
+			o.Simple = false
+		}
 		if f := known[n]; f != nil {
 			fs = append(fs, Function{n, f})
 			continue

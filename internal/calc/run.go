@@ -23,10 +23,50 @@ func (a *Aggregator) AddRun(start, step lh.Millis, values []float64, f lh.Flag) 
 	return nil
 }
 
+// WholeDay is all samples of one UTC day, none suspect, bad or missing, as a summary has them.
+type WholeDay struct {
+	Count                 int64
+	First, Last, Min, Max lh.Sample
+	Sum                   float64 // added in order of time
+	Flag                  lh.Flag // the worst
+}
+
+// Fits reports whether a day lies in one bucket of the range, so that it may come as a whole.
+func (a *Aggregator) Fits(d *WholeDay) bool {
+	first, last := d.First.Time-a.shift, d.Last.Time-a.shift
+	return a.o.Simple && a.o.Meaning != lh.Counter && !a.o.Directions && len(a.o.Percentiles) == 0 && d.Flag <= lh.FlagNotEvaluated &&
+		first >= a.from && last < a.to && last < a.cal.next(first, &a.zone)
+}
+
+// AddDay takes a whole day that [Aggregator.Fits]: what [Aggregator.Add] of its samples does, bit for bit.
+func (a *Aggregator) AddDay(d *WholeDay) error {
+	if err := a.reach(d.First.Time - a.shift); err != nil {
+		return err
+	}
+	s := &a.s
+	if s.Used == 0 {
+		s.First, s.Min, s.Max = d.First, d.Min, d.Max
+	}
+	if d.Min.Value < s.Min.Value {
+		s.Min = d.Min
+	}
+	if d.Max.Value > s.Max.Value {
+		s.Max = d.Max
+	}
+	s.Last = d.Last
+	s.Received += d.Count
+	s.Used += d.Count
+	s.Good += d.Count
+	s.Flag = max(s.Flag, d.Flag)
+	a.sum.whole(d.First.Time.Day(), d.Sum)
+	a.prev, a.have = d.Last, true
+	return nil
+}
+
 // within returns how many of the next samples count to the open bucket, with no gap before any and all of the line to
 // each within it. The newest sample is at.
 func (a *Aggregator) within(at, step lh.Millis, most int) int {
-	if !a.open || at-a.shift < a.s.Start || at-a.shift >= a.s.End || step <= 0 || float64(step) > a.gap || a.o.Rollover > 0 {
+	if !a.open || at-a.shift < a.s.Start || at-a.shift >= a.s.End || step <= 0 || float64(step) > a.gap || a.o.Rollover > 0 && !a.o.Simple {
 		return 0
 	}
 	end := min(a.s.End+a.shift, a.sum.end) // daySum begins anew with each UTC day
@@ -43,6 +83,10 @@ func (a *Aggregator) run(at, step lh.Millis, values []float64, f lh.Flag) {
 	s.Flag = max(s.Flag, f)
 	if f != lh.FlagSuspect {
 		s.Good += n
+	}
+	if a.o.Simple {
+		a.simple(at, step, values, f)
+		return
 	}
 	span := float64(step)
 	prev := a.prev.Value
@@ -85,15 +129,37 @@ func (a *Aggregator) run(at, step lh.Millis, values []float64, f lh.Flag) {
 	// Whole milliseconds, far fewer than 2^53: to add them at once is to add them one by one.
 	a.linearMs += span * float64(n)
 	a.carriedMs += span * float64(n)
+	a.walked = max(a.walked, at+step*lh.Millis(n))
+	a.ran(at, step, values, f, least, greatest)
+}
+
+// simple is run where little is asked.
+func (a *Aggregator) simple(at, step lh.Millis, values []float64, f lh.Flag) {
+	sum, lo, hi, least, greatest := a.sum.current, a.s.Min.Value, a.s.Max.Value, -1, -1
+	for i, v := range values {
+		sum += v
+		if v < lo {
+			lo, least = v, i
+		}
+		if v > hi {
+			hi, greatest = v, i
+		}
+	}
+	a.sum.current = sum
+	a.ran(at, step, values, f, least, greatest)
+}
+
+// ran does what is the same for all that run adds; least and greatest are -1 where they stay what they were.
+func (a *Aggregator) ran(at, step lh.Millis, values []float64, f lh.Flag, least, greatest int) {
+	sample := func(i int) lh.Sample { return lh.Sample{Time: at + step*lh.Millis(i+1), Value: values[i], Flag: f} }
 	if least >= 0 {
-		s.Min = lh.Sample{Time: at + step*lh.Millis(least+1), Value: lo, Flag: f}
+		a.s.Min = sample(least)
 	}
 	if greatest >= 0 {
-		s.Max = lh.Sample{Time: at + step*lh.Millis(greatest+1), Value: hi, Flag: f}
+		a.s.Max = sample(greatest)
 	}
-	last := at + step*lh.Millis(n)
-	a.prev = lh.Sample{Time: last, Value: prev, Flag: f}
-	s.Last, a.walked = a.prev, max(a.walked, last)
+	a.prev = sample(len(values) - 1)
+	a.s.Last = a.prev
 	if len(a.o.Percentiles) > 0 {
 		a.values = append(a.values, values...)
 	}

@@ -74,6 +74,7 @@ func TestRunsEqualSamples(t *testing.T) {
 		}
 		o := calc.Options{Interval: []int64{0, 1 << r.IntN(28)}[r.IntN(2)], Directions: r.IntN(8) == 0, Rollover: []float64{0, 0, 0, 100}[r.IntN(4)],
 			Meaning: []lh.Meaning{lh.Instantaneous, lh.PrecedingMean, lh.Counter}[r.IntN(3)]}
+		o.Simple = r.IntN(4) == 0
 		if r.IntN(4) == 0 {
 			o.Percentiles = []float64{5, 50}
 		}
@@ -99,6 +100,16 @@ func TestRunsEqualSamples(t *testing.T) {
 		want := aggregate(t, cal, from, to, o, samples)
 		if len(got) != len(want) {
 			t.Fatalf("seed %d: %d buckets, want %d", seed, len(got), len(want))
+		}
+		if o.Simple {
+			all := o
+			all.Simple = false
+			for i, full := range aggregate(t, cal, from, to, all, samples) {
+				full.StdDev, full.TimeMeanLinear, full.TimeMeanCarried, full.Increase = math.NaN(), math.NaN(), math.NaN(), math.NaN()
+				if !sameStats(got[i], full) {
+					t.Fatalf("seed %d %s %s: simple %+v, want %+v", seed, step, zone, got[i], full)
+				}
+			}
 		}
 		for i := range got {
 			if !sameStats(got[i], want[i]) {

@@ -22,6 +22,9 @@ type Options struct {
 	Rollover float64
 	// Percentiles that are asked for, each in 0–100. They keep a bucket's values in memory, 8 bytes each.
 	Percentiles []float64
+	// Simple leaves out what needs more than each sample's value by itself: StdDev, TimeMeanLinear, TimeMeanCarried and
+	// Increase are NaN. Whole days may then come as summaries; see [Aggregator.AddDay].
+	Simple bool
 	// Directions takes the values as degrees, 0 to 360, and makes Direction and DirectionDeviation of them.
 	Directions bool
 }
@@ -139,7 +142,8 @@ func (a *Aggregator) close() error {
 		s.Sum = a.sum.total()
 		s.Mean = s.Sum / float64(s.Used)
 		s.StdDev = a.moment.stdDev()
-	} else {
+	}
+	if s.Used == 0 || a.o.Simple {
 		s.Increase = nan
 	}
 	if s.Received == 0 {
@@ -147,7 +151,7 @@ func (a *Aggregator) close() error {
 	}
 	if a.linearMs > 0 {
 		s.TimeMeanLinear = a.linear / a.linearMs
-	} else if s.Used > 0 {
+	} else if s.Used > 0 && !a.o.Simple {
 		s.TimeMeanLinear = s.Mean // samples, but no line between any two of them
 	}
 	if a.carriedMs > 0 {
@@ -205,7 +209,7 @@ func (a *Aggregator) Add(s lh.Sample) error {
 		}
 		return nil
 	}
-	if a.have {
+	if a.have && !a.o.Simple {
 		if err := a.line(a.prev, s); err != nil {
 			return err
 		}
@@ -221,7 +225,10 @@ func (a *Aggregator) Add(s lh.Sample) error {
 	if s.Flag != lh.FlagSuspect {
 		a.s.Good++
 	}
-	a.carry(s.Time)
+	if !a.o.Simple {
+		a.carry(s.Time)
+		a.moment.add(s.Value)
+	}
 	if a.have {
 		if s.Value >= a.prev.Value {
 			a.s.Increase += s.Value - a.prev.Value
@@ -242,7 +249,6 @@ func (a *Aggregator) Add(s lh.Sample) error {
 	a.s.Last = s
 	a.s.Used++
 	a.sum.add(s)
-	a.moment.add(s.Value)
 	if len(a.o.Percentiles) > 0 {
 		a.values = append(a.values, s.Value)
 	}
@@ -297,6 +303,9 @@ func (a *Aggregator) line(p, q lh.Sample) error {
 
 // carry counts the newest value up to t, which lies in the open bucket or at its end.
 func (a *Aggregator) carry(t lh.Millis) {
+	if a.o.Simple {
+		return
+	}
 	if a.have && t > a.walked {
 		a.carried += float64(a.prev.Value * float64(t-a.walked))
 		a.carriedMs += float64(t - a.walked)
@@ -326,6 +335,11 @@ func (d *daySum) add(s lh.Sample) {
 		d.days, d.current, d.start, d.end = d.days+d.current, 0, lh.DayStart(day), lh.DayStart(day+1)
 	}
 	d.current += s.Value
+}
+
+// whole adds a day of which nothing was added before, by its sum.
+func (d *daySum) whole(day int32, sum float64) {
+	d.days, d.current, d.start, d.end = d.days+d.current, sum, lh.DayStart(day), lh.DayStart(day+1)
 }
 
 func (d *daySum) total() float64 { return d.days + d.current }

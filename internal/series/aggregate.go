@@ -43,17 +43,11 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 	for _, part := range []func() error{
 		func() error { return all.nearest(ctx, from, false, a.Add) },
 		func() error {
-			return all.within(from, min(to, lh.MaxMillis)+1).stream(ctx, asValues, func(p piece) error {
-				if p.cols != nil {
-					return p.cols.aggregate(a)
-				}
-				for i := range p.samples {
-					if err := a.Add(p.samples[i]); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			r := all.within(from, min(to, lh.MaxMillis)+1)
+			if o.Simple && cal.HoldsDays(from) {
+				return r.aggregateDays(ctx, a)
+			}
+			return r.stream(ctx, asValues, func(p piece) error { return p.aggregate(a) })
 		},
 		func() error { return all.nearest(ctx, to+1, true, a.Add) },
 	} {
@@ -62,6 +56,50 @@ func (e *Engine) Aggregate(ctx context.Context, sc store.Scope, el lh.Element, f
 		}
 	}
 	return a.Finish()
+}
+
+// aggregateDays aggregates where few days lie across the edges of buckets: for the others their summaries are enough.
+func (r *reader) aggregateDays(ctx context.Context, a *calc.Aggregator) error {
+	days, err := r.days(ctx)
+	if err != nil {
+		return err
+	}
+	var whole calc.WholeDay
+	fits := func(d *day) bool {
+		s := &d.summary
+		whole = calc.WholeDay{Count: s.count, First: s.first, Last: s.last, Min: s.min, Max: s.max, Sum: s.sum, Flag: s.worst}
+		return d.straight() && r.covers(d.number) && a.Fits(&whole)
+	}
+	for i := 0; i < len(days); {
+		if fits(&days[i]) {
+			if err := a.AddDay(&whole); err != nil {
+				return err
+			}
+			i++
+			continue
+		}
+		j := i + 1
+		for j < len(days) && !fits(&days[j]) {
+			j++
+		}
+		if err := r.streamDays(ctx, asValues, days[i:j], func(p piece) error { return p.aggregate(a) }); err != nil {
+			return err
+		}
+		i = j
+	}
+	return nil
+}
+
+func (p piece) aggregate(a *calc.Aggregator) error {
+	if p.cols != nil {
+		return p.cols.aggregate(a)
+	}
+	for i := range p.samples {
+		if err := a.Add(p.samples[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WindStats are the statistics of the wind in one bucket: of the instants at which both speed and direction were

@@ -54,7 +54,7 @@ func TestAggregateEqualsAllSamples(t *testing.T) {
 		}
 		for i := range 60 {
 			step := calc.Step{N: 1, Unit: []calc.Unit{calc.Hour, calc.Day, calc.Week, calc.Month}[r.IntN(4)]}
-			cal, err := calc.NewCalendar(step, zone)
+			cal, err := calc.NewCalendar(step, []*time.Location{zone, time.UTC}[r.IntN(2)])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,10 +66,11 @@ func TestAggregateEqualsAllSamples(t *testing.T) {
 			keep := func(into *[]calc.Stats) func(*calc.Stats) error {
 				return func(s *calc.Stats) error { *into = append(*into, *s); return nil }
 			}
-			if err := e.Aggregate(ctx, sc, el, from, to, series.View{}, cal, calc.Options{}, keep(&got)); err != nil {
+			simple := r.IntN(2) == 0
+			if err := e.Aggregate(ctx, sc, el, from, to, series.View{}, cal, calc.Options{Simple: simple}, keep(&got)); err != nil {
 				t.Fatal(err)
 			}
-			a := calc.NewAggregator(cal, from, to, calc.Options{Meaning: el.Meaning, Interval: el.Interval}, keep(&want))
+			a := calc.NewAggregator(cal, from, to, calc.Options{Meaning: el.Meaning, Interval: el.Interval, Simple: simple}, keep(&want))
 			for _, s := range all {
 				if err := a.Add(s); err != nil {
 					t.Fatal(err)

@@ -115,18 +115,19 @@ func (p *putter) ask(sc store.Scope, r *rand.Rand, from, to lh.Millis, tries int
 		if want := reduced(want, points); !slices.Equal(unranked(got.Samples), want) || got.Count != int64(len(p.all(a, b))) {
 			p.t.Fatalf("reduce %d to %d to %d points: %d of %d, want %d", a, b, points, len(got.Samples), got.Count, len(want))
 		}
-		cal, err := calc.NewCalendar(calc.Step{N: 1, Unit: []calc.Unit{calc.Minute, calc.Hour, calc.Day}[r.IntN(3)]}, time.UTC)
+		cal, err := calc.NewCalendar(calc.Step{N: 1, Unit: []calc.Unit{calc.Minute, calc.Hour, calc.Day, calc.Week}[r.IntN(4)]}, time.UTC)
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		if b-a > 90_000_000 && cal.Next(a)-a <= 60_000 {
 			continue
 		}
+		simple := r.IntN(2) == 0
 		var stats, wanted []calc.Stats
-		if err := p.e.Aggregate(ctx, sc, el, a, b, series.View{}, cal, calc.Options{}, func(s *calc.Stats) error { stats = append(stats, *s); return nil }); err != nil {
+		if err := p.e.Aggregate(ctx, sc, el, a, b, series.View{}, cal, calc.Options{Simple: simple}, func(s *calc.Stats) error { stats = append(stats, *s); return nil }); err != nil {
 			p.t.Fatal(err)
 		}
-		agg := calc.NewAggregator(cal, a, b, calc.Options{Meaning: el.Meaning, Interval: el.Interval}, func(s *calc.Stats) error { wanted = append(wanted, *s); return nil })
+		agg := calc.NewAggregator(cal, a, b, calc.Options{Meaning: el.Meaning, Interval: el.Interval, Simple: simple}, func(s *calc.Stats) error { wanted = append(wanted, *s); return nil })
 		for _, s := range p.all(lh.MinMillis, lh.MaxMillis) {
 			if err := agg.Add(s); err != nil {
 				p.t.Fatal(err)

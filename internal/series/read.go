@@ -123,6 +123,17 @@ func (r *reader) stream(ctx context.Context, f form, fn func(piece) error) error
 	return s.each(ctx, fn)
 }
 
+// streamDays reads some days that days has listed. What is stored since then is newer than this answer.
+func (r *reader) streamDays(ctx context.Context, f form, days []day, fn func(piece) error) error {
+	s := &stream{r: r, form: f, next: days[0].number, last: days[len(days)-1].number, only: days}
+	for i := range days {
+		if !days[i].stored {
+			s.extra = append(s.extra, days[i].number)
+		}
+	}
+	return s.each(ctx, fn)
+}
+
 // days lists the days that have samples, ascending, with their summaries.
 func (r *reader) days(ctx context.Context) ([]day, error) {
 	if r.from >= r.to {

@@ -121,6 +121,14 @@ func (in *reader) reduceNarrow(ctx context.Context, points int) (_ Reduced, ok b
 		return Reduced{}, false, nil
 	}
 	s := &stream{r: in, form: asMantissas, next: in.from.Day(), last: (in.to - 1).Day()}
+	s.enough = func(s *summary) bool {
+		enough := r.enough(s)
+		if enough {
+			r.count += s.count
+			r.summary(s)
+		}
+		return enough
+	}
 	err = s.each(ctx, func(p piece) error {
 		if p.cols != nil {
 			r.count += int64(p.cols.n)
@@ -145,9 +153,7 @@ func (d *day) whole(from, to lh.Millis) bool {
 // one pass.
 func (in *reader) reduceDays(ctx context.Context, days []day, opened map[int32][]lh.Sample, r *reducer) (Reduced, error) {
 	isOpen := func(d *day) bool { _, ok := opened[d.number]; return ok }
-	closed := func(d *day) bool { // the summary is enough
-		return !isOpen(d) && r.reduced && r.bucket(d.summary.first.Time) == r.bucket(d.summary.last.Time) && !r.hiddenGaps(&d.summary)
-	}
+	closed := func(d *day) bool { return !isOpen(d) && r.enough(&d.summary) }
 	for i := 0; i < len(days); {
 		d := &days[i]
 		if isOpen(d) {
@@ -165,14 +171,11 @@ func (in *reader) reduceDays(ctx context.Context, days []day, opened map[int32][
 		for j < len(days) && !isOpen(&days[j]) && !closed(&days[j]) {
 			j++
 		}
-		// What is not listed was stored meanwhile: newer than this answer.
 		f := asMantissas
 		if !r.reduced {
 			f = asSamples
 		}
-		run := &stream{r: in.within(max(in.from, lh.DayStart(d.number)), min(in.to, lh.DayStart(days[j-1].number+1))), form: f, next: d.number, last: days[j-1].number}
-		run.only = days[i:j]
-		if err := run.each(ctx, r.piece); err != nil {
+		if err := in.streamDays(ctx, f, days[i:j], r.piece); err != nil {
 			return Reduced{}, err
 		}
 		i = j
@@ -209,9 +212,9 @@ func (r *reducer) bucket(t lh.Millis) uint64 {
 	return q
 }
 
-// hiddenGaps reports whether a day may have more gaps than its summary lists.
-func (r *reducer) hiddenGaps(s *summary) bool {
-	return r.limit > 0 && int64(s.rest) > r.limit
+// enough reports whether a summary is: all it is of lies in one bucket, and it lists every gap.
+func (r *reducer) enough(s *summary) bool {
+	return r.reduced && r.bucket(s.first.Time) == r.bucket(s.last.Time) && (r.limit == 0 || int64(s.rest) <= r.limit)
 }
 
 func (r *reducer) step(t lh.Millis) {

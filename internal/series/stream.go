@@ -46,6 +46,8 @@ type stream struct {
 	last  int32
 	extra []int32 // days that may have no chunk: unfolded samples, or a fill; ascending
 	only  []day   // the only days that are wanted, ascending; nil is all
+	// enough, if set, may take a block of a dense day by its summary, and then returns true.
+	enough func(*summary) bool
 }
 
 var errFull = errors.New("enough")
@@ -230,7 +232,7 @@ func (s *stream) hand(ctx context.Context, x *slot, fn func(piece) error) error 
 		}
 	}
 	if x.straight() {
-		return r.eachBlock(x.number, body, s.form, fn)
+		return s.eachBlock(x.number, body, fn)
 	}
 	samples, err := r.view(ctx, &x.day, body, r.e.codec.samples())
 	if err == nil {
@@ -242,7 +244,8 @@ func (s *stream) hand(ctx context.Context, x *slot, fn func(piece) error) error 
 
 // eachBlock hands fn the blocks of a chunk that is shown as it is stored, one after the other, those outside the range
 // left closed.
-func (r *reader) eachBlock(day int32, body []byte, f form, fn func(piece) error) error {
+func (s *stream) eachBlock(day int32, body []byte, fn func(piece) error) error {
+	r, f := s.r, s.form
 	c := r.e.codec
 	if version1(body) {
 		samples, err := c.decode(c.samples(), chunkMagic, day, body)
@@ -261,12 +264,18 @@ func (r *reader) eachBlock(day int32, body []byte, f form, fn func(piece) error)
 	defer func() { c.works.Put(w); c.cols.Put(cols); c.keep(samples) }()
 	until := lh.DayStart(day) - 1
 	for i := range blocks {
-		inside, err := blocks[i].overlaps(day, r.from, r.to)
-		if err != nil {
-			return r.e.unreadable(chunkKey{r.el.ID, day}, err)
-		}
-		if !inside {
-			continue
+		if blocks[i].summary != nil {
+			sum, err := decodeSummary(day, blocks[i].summary)
+			if err != nil {
+				return r.e.unreadable(chunkKey{r.el.ID, day}, err)
+			}
+			if sum.first.Time >= r.to || sum.last.Time < r.from {
+				continue
+			}
+			if s.enough != nil && sum.first.Time > until && sum.first.Time >= r.from && sum.last.Time < r.to && s.enough(&sum) {
+				until = sum.last.Time
+				continue
+			}
 		}
 		what := w.readBlock(cols, day, blocks[i].body, f == asMantissas, false)
 		if what == "" && cols.first <= until {
