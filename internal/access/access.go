@@ -38,6 +38,8 @@ type Access struct {
 	hashers hashers
 	nobody  func() (string, error) // a hash to compare with where there is no user
 	tries   tries
+	guesses tries // of an account's password, from networks it is not known at
+	known   places
 	use     use
 
 	url       string
@@ -54,6 +56,7 @@ type Access struct {
 // New returns an Access.
 func New(o Options) *Access {
 	a := &Access{db: o.DB, now: o.Now, log: o.Log, hashers: newHashers(), tries: tries{by: map[string]*try{}},
+		guesses: tries{by: map[string]*try{}, idle: accountBurst * accountEvery}, known: places{at: map[place]time.Time{}},
 		url: strings.TrimSuffix(o.URL, "/"), keys: newKeys(o.URL), require: o.RequireFactor,
 		signUpOpen: o.SignUpOpen, breached: o.Breached, mailed: o.Mailed, seen: seen{at: map[lh.SessionID]time.Time{}}}
 	if a.mailed == nil {

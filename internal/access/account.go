@@ -205,3 +205,6 @@ func (a *Access) DisableUser(ctx context.Context, p Principal, id lh.UserID, dis
 	}
 	return a.db.SetDisabled(ctx, p.Actor(), id, disabled)
 }
+
+// SignUpOpen reports whether people make accounts by themselves.
+func (a *Access) SignUpOpen() bool { return a.signUpOpen }

@@ -256,6 +256,7 @@ func (a *Access) ResetPassword(ctx context.Context, token, password, remote stri
 		return notify.Mail{To: email, Subject: "Loggerhead: your password was changed", Text: a.passwordText("by a link that was sent to this address")}
 	})
 	if err == nil {
+		a.recognise(u.Email, remote) // who reads the account's mail is known, whatever goes on beside
 		a.mailed()
 	}
 	return err

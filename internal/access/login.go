@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"crypto/sha256"
-	"strings"
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -52,14 +51,8 @@ func (a *Access) proven(ctx context.Context, email, password, remote string) (lh
 	if len(email) > 254 || len(password) > MaxPassword {
 		return lh.User{}, wrongLogIn()
 	}
-	email = strings.ToLower(email)
-	from := remote // where it is no address of a network
-	if n := Network(remote); n.IsValid() {
-		from = n.String()
-	}
-	if !a.tries.allow(a.now(), "ip "+from, 30, 2*time.Second) || !a.tries.allow(a.now(), "user "+from+" "+email, 8, 15*time.Second) {
-		a.log.WarnContext(ctx, "log-in tries bounded", "remote", remote)
-		return lh.User{}, lh.Errorf(lh.Exhausted, "too many log-in tries from here; wait a minute")
+	if err := a.mayGuess(ctx, email, remote); err != nil {
+		return lh.User{}, err
 	}
 	u, hash, err := a.db.UserByEmail(ctx, email)
 	known := err == nil && hash != "" // who logs in by a provider alone has no password
@@ -77,7 +70,7 @@ func (a *Access) proven(ctx context.Context, email, password, remote string) (lh
 		a.log.WarnContext(ctx, "log-in refused", "remote", remote)
 		return lh.User{}, wrongLogIn()
 	}
-	a.tries.forget("user " + from + " " + email)
+	a.recognise(email, remote)
 	return u, nil
 }
 
