@@ -53,6 +53,9 @@ func (a *Access) program(ctx context.Context, how proof, remote netip.Addr) (Pri
 		return Principal{}, err
 	}
 	p.Key, p.standing = key.Key, key.Standing
+	if p.standing.Destroy != 0 {
+		return Principal{}, lh.Errorf(lh.Forbidden, "the project is going to be destroyed at %s; programs have no access to it any more", p.standing.Destroy.Time().UTC().Format("2006-01-02 15:04 MST"))
+	}
 	enabled, expires, networks, what := p.Service.Enabled, p.Service.Expires, p.Service.Networks, "service account"
 	if p.Kind == lh.ActorIntegration {
 		enabled, expires, networks, what = p.Integration.Enabled, p.Integration.Expires, p.Integration.Networks, "integration"

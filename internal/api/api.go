@@ -65,9 +65,9 @@ type API struct {
 	streams  streams
 	watches  watches
 	looks    prometheus.Histogram // how long watches take to look
-	stall    time.Duration   // writeStall, but for tests
-	cursors  cipher.AEAD     // seals cursors of lists
-	closing  context.Context // ends when live streams shall
+	stall    time.Duration        // writeStall, but for tests
+	cursors  cipher.AEAD          // seals cursors of lists
+	closing  context.Context      // ends when live streams shall
 	stop     context.CancelFunc
 
 	admission admission

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/access"
+	"github.com/loggerhead-cloud/loggerhead/internal/store"
 )
 
 // SetStall sets how long a reader may leave an answer unread; before the first request.
@@ -40,4 +43,24 @@ func ConsibioRoutes() []Route {
 		}
 	}
 	return out
+}
+
+// Watches returns how many projects are looked after for who listens.
+func (a *API) Watches() int {
+	a.watches.mu.Lock()
+	defer a.watches.mu.Unlock()
+	return len(a.watches.by)
+}
+
+// Looker returns what asks, as a watch does each time, who of some may listen to a project and what there is to see.
+func Looker(db *store.DB, a *access.Access, project lh.ProjectID, ps []access.Principal) func(context.Context) error {
+	w := &watch{api: &API{Config: Config{DB: db, Access: a, Now: time.Now}}, project: project}
+	ls := make([]*listener, len(ps))
+	for i, p := range ps {
+		ls[i] = &listener{principal: p}
+	}
+	return func(ctx context.Context) error {
+		_, _, err := w.check(ctx, ls)
+		return err
+	}
 }

@@ -41,17 +41,9 @@ type LiveDevice struct {
 const (
 	livePing   = 15 * time.Second
 	liveBuffer = 256
-	// liveCheck is how often a stream asks again whether its reader still may.
-	liveCheck = time.Second
-	// liveDevices is how often device states are compared.
-	liveDevices = 2 * time.Second
 )
 
 func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*huma.StreamResponse, error) {
-	wanted, err := a.wantedElements(ctx, sc, in)
-	if err != nil {
-		return nil, err
-	}
 	p := principal(ctx)
 	leave, err := a.streams.enter(p.Actor().ID)
 	if err != nil {
@@ -60,16 +52,24 @@ func streamLive(a *API, ctx context.Context, sc store.Scope, in *liveInput) (*hu
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		defer leave()
 		r, w := humago.Unwrap(c)
-		s := &liveStream{api: a, scope: sc, principal: p, in: in, wanted: wanted, w: w, ctl: http.NewResponseController(w),
+		s := &liveStream{api: a, scope: sc, principal: p, in: in, asked: map[lh.ElementID]bool{}, w: w, ctl: http.NewResponseController(w),
 			devices: map[lh.DeviceID]LiveDevice{}}
-		if err := s.run(r.Context()); err != nil && r.Context().Err() == nil && lh.CodeOf(err) == lh.Internal {
+		for _, id := range in.Elements {
+			s.asked[id] = true
+		}
+		err := s.run(r.Context())
+		if err != nil && !s.begun {
+			problemOf(a.Log, r, err).write(w)
+			return
+		}
+		if err != nil && r.Context().Err() == nil && lh.CodeOf(err) == lh.Internal {
 			a.Log.ErrorContext(r.Context(), "live stream ended", "project", sc.Project(), "err", err)
 		}
 	}}, nil
 }
 
-// streams counts the open live streams. Each costs the hub some queries a second, so they are bounded, and nobody can take
-// all of them.
+// streams counts the open live streams. Each takes memory and a connection, so they are bounded, and nobody can take all
+// of them.
 type streams struct {
 	mu           sync.Mutex
 	most, ofUser int // at once
@@ -105,60 +105,71 @@ func (s *streams) count() float64 {
 	return float64(s.open)
 }
 
-// wantedElements returns the elements a stream shows: those asked for and seen.
-func (a *API) wantedElements(ctx context.Context, sc store.Scope, in *liveInput) (map[lh.ElementID]bool, error) {
-	es, err := a.DB.Elements(ctx, sc)
-	if err != nil {
-		return nil, err
-	}
-	asked := map[lh.ElementID]bool{}
-	for _, id := range in.Elements {
-		asked[id] = true
-	}
-	wanted := map[lh.ElementID]bool{}
-	for _, e := range es {
-		if (in.DeviceID == "" || e.Device == in.DeviceID) && (len(asked) == 0 || asked[e.ID]) {
-			wanted[e.ID] = true
-		}
-	}
-	return wanted, nil
-}
-
 // liveStream is one reader's stream; the goroutine of its request owns it.
 type liveStream struct {
 	api       *API
 	scope     store.Scope
 	principal access.Principal
 	in        *liveInput
-	wanted    map[lh.ElementID]bool
+	asked     map[lh.ElementID]bool // none is all
+	wanted    map[lh.ElementID]bool // those asked for and seen
+	sight     *sight                // what was last looked at; nil before
 	w         http.ResponseWriter
 	ctl       *http.ResponseController
-	devices   map[lh.DeviceID]LiveDevice
+	devices   map[lh.DeviceID]LiveDevice // as last told
+	begun     bool
 }
 
 func (s *liveStream) run(ctx context.Context) error {
 	events, missed, cancel := s.api.Subscribe(s.scope.Project(), liveBuffer)
 	defer cancel()
+	l, done := s.api.watches.listen(s.principal, s.scope)
+	defer done()
+	// What is seen is known before the first word: what comes in after that is told.
+	select {
+	case u := <-l.updates:
+		s.look(u)
+	case <-l.gone:
+		return l.err
+	case <-ctx.Done():
+		return nil
+	case <-s.api.closing.Done():
+		return nil
+	}
+	s.begun = true
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	if err := s.send(": loggerhead\n\n"); err != nil {
 		return err
 	}
-	if err := s.sendDevices(ctx); err != nil {
+	if err := s.sendDevices(); err != nil {
 		return err
 	}
-	ping, check, devices := time.NewTicker(livePing), time.NewTicker(liveCheck), time.NewTicker(liveDevices)
+	ping := time.NewTicker(livePing)
 	defer ping.Stop()
-	defer check.Stop()
-	defer devices.Stop()
 	for {
+		// What a reader may see goes before what there is to see.
 		var err error
+		select {
+		case <-l.gone:
+			return l.err
+		case u := <-l.updates:
+			if err := s.update(u); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.api.closing.Done():
 			return nil
+		case <-l.gone:
+			return l.err
+		case u := <-l.updates:
+			err = s.update(u)
 		case e, ok := <-events:
 			if !ok {
 				return nil
@@ -168,15 +179,13 @@ func (s *liveStream) run(ctx context.Context) error {
 			}
 			for _, l := range e.Samples {
 				if err == nil && s.wanted[l.Element] {
+					s.api.Access.Count(s.principal, classLive, 0, 1)
 					err = s.event("sample", LiveSample{l.Element, l.Sample.Time, l.Sample.Value, l.Sample.Flag})
 				}
 			}
 		case <-ping.C:
+			s.api.Access.InUse(ctx, s.principal)
 			err = s.send(": ping\n\n")
-		case <-check.C:
-			err = s.mayStill(ctx)
-		case <-devices.C:
-			err = s.sendDevices(ctx)
 		}
 		if err != nil {
 			return err
@@ -184,53 +193,43 @@ func (s *liveStream) run(ctx context.Context) error {
 	}
 }
 
-// mayStill ends the stream of somebody who logged out, was removed or got another role or other locations.
-func (s *liveStream) mayStill(ctx context.Context) error {
-	if err := s.api.Access.StillIn(ctx, s.principal); err != nil {
-		return err
+// look takes over what the reader may see now, and reports whether elements are among it that were not.
+func (s *liveStream) look(u update) (grown bool) {
+	s.scope, s.sight = u.scope, u.sight
+	wanted := map[lh.ElementID]bool{}
+	for _, e := range u.sight.elements {
+		if s.scope.Sees(e.Location) && (s.in.DeviceID == "" || e.Device == s.in.DeviceID) && (len(s.asked) == 0 || s.asked[e.ID]) {
+			wanted[e.ID] = true
+			grown = grown || !s.wanted[e.ID]
+		}
 	}
-	sc, err := s.api.Access.Scope(ctx, s.principal, s.scope.Project())
-	if err != nil {
-		return err
-	}
-	if !sc.Allows(lh.PermRead) {
-		return lh.Errorf(lh.Forbidden, "this role may not read")
-	}
-	s.scope = sc
-	return nil
+	s.wanted = wanted
+	return grown
 }
 
-// sendDevices tells each device whose state changed since it was last told, and notices elements that came or went; the
-// reader of one that came is told to read again.
-func (s *liveStream) sendDevices(ctx context.Context) error {
-	ds, err := s.api.DB.Devices(ctx, s.scope)
-	if err != nil {
-		return err
+// update takes over what the reader may see now. The reader of an element that came is told to read again: what it told
+// before this look was left out.
+func (s *liveStream) update(u update) error {
+	if u.sight == s.sight && u.scope.Same(s.scope) {
+		s.scope = u.scope
+		return nil
 	}
-	wanted, err := s.api.wantedElements(ctx, s.scope, s.in)
-	if err != nil {
-		return err
-	}
-	grown := false
-	for id := range wanted {
-		grown = grown || !s.wanted[id]
-	}
-	if s.wanted = wanted; grown { // what an element told before this look was left out
+	if s.look(u) {
 		if err := s.event("resync", struct{}{}); err != nil {
 			return err
 		}
 	}
-	now := lh.MillisOf(s.api.Now())
-	for _, d := range ds {
-		if s.in.DeviceID != "" && d.ID != s.in.DeviceID {
+	return s.sendDevices()
+}
+
+// sendDevices tells each device whose state changed since it was last told.
+func (s *liveStream) sendDevices() error {
+	for _, d := range s.sight.devices {
+		if !s.scope.Sees(d.location) || s.in.DeviceID != "" && d.ID != s.in.DeviceID || s.devices[d.ID] == d.LiveDevice {
 			continue
 		}
-		state := LiveDevice{d.ID, d.Online(now) && d.State == lh.DeviceEnrolled, d.LastSeen}
-		if s.devices[d.ID] == state {
-			continue
-		}
-		s.devices[d.ID] = state
-		if err := s.event("device", state); err != nil {
+		s.devices[d.ID] = d.LiveDevice
+		if err := s.event("device", d.LiveDevice); err != nil {
 			return err
 		}
 	}

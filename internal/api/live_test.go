@@ -18,10 +18,10 @@ import (
 )
 
 // How long the machine of a test may take: to tell a sample, which takes milliseconds on an idle one, and to end a stream,
-// whose right to go on is checked every second.
+// whose right to go on is checked twice a second.
 const (
 	soon = 2 * time.Second
-	ends = 3 * time.Second
+	ends = time.Second + soon
 )
 
 // event is one server-sent event.

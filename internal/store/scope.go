@@ -1,6 +1,8 @@
 package store
 
 import (
+	"maps"
+
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
 
@@ -79,6 +81,11 @@ func (s Scope) Allows(p lh.Permission) bool {
 // Sees reports whether the scope reaches what stands at a location ("" is at none, which only an unlimited scope sees).
 func (s Scope) Sees(l lh.LocationID) bool {
 	return s.project != "" && (s.locations == nil || s.locations[l])
+}
+
+// Same reports whether two scopes reach the same things in the same way, however the project stands.
+func (s Scope) Same(o Scope) bool {
+	return s.project == o.project && s.role == o.role && s.Limited() == o.Limited() && maps.Equal(s.locations, o.locations)
 }
 
 // Limited reports whether the scope is limited to some locations.
