@@ -34,8 +34,10 @@ type Config struct {
 	Series *series.Engine
 	// Subscribe gives the feed of a project's new samples; see [ingest.Ingest.Subscribe].
 	Subscribe func(p lh.ProjectID, buffer int) (events <-chan ingest.Event, missed func() bool, cancel func())
-	Projects  ProjectOptions
-	Mail      bool // whether the hub sends mail; else links are in its log
+	// Send stores what an integration sends; see [ingest.Ingest.Send].
+	Send     func(context.Context, store.Scope, []ingest.Row) error
+	Projects ProjectOptions
+	Mail     bool // whether the hub sends mail; else links are in its log
 	// URL is where people and programs reach the hub; "" where that is not known.
 	URL string
 	// Limits bound what people, programs and strangers ask; the zero Limits do not.
@@ -140,6 +142,7 @@ func New(c Config) *API {
 	apiHandler := foreign.Handler(a.authenticated(mux))
 	root := http.NewServeMux()
 	root.Handle("/api/", compress(apiHandler))
+	root.Handle(influxV1Path, compress(apiHandler))
 	root.Handle("GET "+metadataPath, http.HandlerFunc(a.serveMetadata))
 	root.Handle("/", newWebApp(c.Web))
 	a.handler = secured(a.consibioHandler(root, compress))
@@ -160,7 +163,9 @@ func (a *API) openAPIConfig() huma.Config {
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"session": {Type: "apiKey", In: "cookie", Name: cookieName, Description: "Set by logging in."},
-		"token":   {Type: "http", Scheme: "bearer", Description: "The token that logging in returns."},
+		"token": {Type: "http", Scheme: "bearer", Description: "The token that logging in returns, a service account's key, " +
+			"or the access token that it got for it."},
+		"integration": {Type: "http", Scheme: "bearer", Description: "An integration's key."},
 	}
 	c.Security = []map[string][]string{{"session": {}}, {"token": {}}}
 	return c
@@ -226,8 +231,13 @@ func (a *API) authenticated(next *http.ServeMux) http.Handler {
 // tokenOf returns the session token of a request: the bearer's where there is one, else the cookie's.
 func tokenOf(r *http.Request) string {
 	if h := r.Header.Get("Authorization"); h != "" {
-		if scheme, token, ok := strings.Cut(h, " "); ok && strings.EqualFold(scheme, "bearer") {
+		scheme, token, _ := strings.Cut(h, " ")
+		switch {
+		case strings.EqualFold(scheme, "bearer"), strings.EqualFold(scheme, "token") && isInflux(r):
 			return strings.TrimSpace(token)
+		case isInflux(r):
+			_, password, _ := r.BasicAuth()
+			return password
 		}
 		return ""
 	}

@@ -27,14 +27,20 @@ type Problem struct {
 	Version int64           `json:"version,omitempty" doc:"Of stale: the version there is now"`
 	Errors  []ProblemDetail `json:"errors,omitempty" doc:"Each thing that is wrong with the request"`
 
+	// For clients of InfluxDB, of version 2 and 1: detail once more.
+	Message string `json:"message,omitempty" doc:"To a client of InfluxDB: detail once more"`
+	Text    string `json:"error,omitempty" doc:"The same"`
+
 	after int // seconds until it is of use to try again, where that is known
 }
 
 // ProblemDetail is one thing that is wrong with a request.
 type ProblemDetail struct {
-	Message  string `json:"message"`
-	Location string `json:"location,omitempty" example:"body.name"`
-	Value    any    `json:"value,omitempty"`
+	Row      int     `json:"row,omitempty" doc:"Of many things made at once: which, from 1"`
+	Code     lh.Code `json:"code,omitempty" doc:"Of many things made at once: what is wrong, for programs"`
+	Message  string  `json:"message"`
+	Location string  `json:"location,omitempty" example:"body.name"`
+	Value    any     `json:"value,omitempty"`
 }
 
 // Codes that are HTTP's own business; those of everything else are [lh.Codes].
@@ -82,6 +88,14 @@ func newProblem(code lh.Code, status int, detail string) *Problem {
 
 // problemOf turns an error of the layers below into what the asker may see, and logs what they may not.
 func problemOf(log *slog.Logger, r *http.Request, err error) *Problem {
+	p := problemFor(log, r, err)
+	if isInflux(r) {
+		p.Message, p.Text = p.Detail, p.Detail
+	}
+	return p
+}
+
+func problemFor(log *slog.Logger, r *http.Request, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}

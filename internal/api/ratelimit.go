@@ -17,6 +17,7 @@ import (
 const (
 	costRead   = 5  // reads many samples
 	costExport = 50 // reads all there is
+	costSend   = 2  // waits for the disk
 )
 
 // admission lets requests pass as far as the limits allow.

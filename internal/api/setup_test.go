@@ -90,10 +90,10 @@ type rig struct {
 	server *httptest.Server
 	owner  store.Scope // of project a
 	tokens map[string]string
-	broken bool         // the test has closed the database
+	broken bool // the test has closed the database
 
 	provider *accesstest.Provider // with rigOptions.provider
-	active atomic.Int64 // requests under way
+	active   atomic.Int64         // requests under way
 }
 
 // logBuffer keeps what the hub logs.
@@ -114,12 +114,13 @@ type rigOptions struct {
 	subscribe   func(lh.ProjectID, int) (<-chan ingest.Event, func() bool, func())
 	http1       bool
 	readTimeout time.Duration
+	limits      access.Limits
 	writeBuffer int // of the sockets; 0 is the system's
 	// consibioHost is the facade's own host name.
 	consibioHost string
-	closed       bool // nobody signs up without an invitation
-	provider    bool   // people may log in by one, called corp
-	require     string // who must have a second factor
+	closed       bool   // nobody signs up without an invitation
+	provider     bool   // people may log in by one, called corp
+	require      string // who must have a second factor
 }
 
 // hubURL is where people reach the hub, as its links say.
@@ -148,7 +149,7 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	if with.subscribe != nil {
 		subscribe = with.subscribe
 	}
-	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Web: with.web, ConsibioHost: with.consibioHost,
+	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Send: r.ingest.Send, Limits: with.limits, URL: "https://hub.example", Web: with.web, ConsibioHost: with.consibioHost,
 		Version: "1.0.0-test", Now: r.clock.now, Log: log})
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.active.Add(1)

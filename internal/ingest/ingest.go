@@ -59,6 +59,7 @@ type Ingest struct {
 	mu      sync.Mutex
 	devices map[lh.DeviceID]*device
 	arrival atomic.Uint32 // ranks uploads without a log
+	sent    sent
 
 	uploads  *prometheus.CounterVec
 	samples  prometheus.Counter
@@ -71,12 +72,18 @@ type device struct {
 	mu       sync.Mutex
 	elements map[string]lh.ElementID
 	bound    lh.Millis // when elements was looked up
-	log      uint64    // of epoch
+	log      uint64 // of epoch
 	epoch    uint32
 	touched  lh.Millis
 	offset   int64 // as recorded
 	known    bool  // offset is
 	suspects int64 // not recorded yet
+}
+
+// sent ranks what integrations send.
+type sent struct {
+	mu   sync.Mutex
+	next uint64
 }
 
 // New returns an Ingest.

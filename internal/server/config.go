@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loggerhead-cloud/loggerhead/internal/access"
 	"github.com/loggerhead-cloud/loggerhead/internal/config"
 	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
@@ -78,6 +79,9 @@ type Config struct {
 
 	// How samples are kept.
 	Series SeriesConfig `yaml:"series"`
+
+	// How much people, programs and strangers may ask of each replica of the hub; 0 is without limit.
+	Limits LimitsConfig `yaml:"limits"`
 
 	// What is logged.
 	Log config.Log `yaml:"log"`
@@ -148,6 +152,24 @@ type ProjectsConfig struct {
 	DestroyAfter time.Duration `yaml:"destroy_after"`
 }
 
+// LimitsConfig says how much may be asked. Most requests take one point, reading a series 5, an export 50.
+type LimitsConfig struct {
+	// Points a second for each person, service account and integration, and how many can be saved up.
+	Rate  float64 `yaml:"rate"`
+	Burst int     `yaml:"burst"`
+
+	// The same for each network that asks without being known, or in vain: an address of IPv4, a /64 of IPv6.
+	StrangerRate  float64 `yaml:"stranger_rate"`
+	StrangerBurst int     `yaml:"stranger_burst"`
+
+	// Requests of each person, service account and integration that are answered at once; more of them wait.
+	AtOnce int `yaml:"at_once"`
+}
+
+func (l LimitsConfig) access() access.Limits {
+	return access.Limits{Rate: l.Rate, Burst: l.Burst, StrangerRate: l.StrangerRate, StrangerBurst: l.StrangerBurst, AtOnce: l.AtOnce}
+}
+
 // SeriesConfig says how samples are kept.
 type SeriesConfig struct {
 	// How long an upload may wait for others to share one disk sync with.
@@ -165,6 +187,7 @@ func DefaultConfig() Config {
 		Mail:     MailConfig{TLS: notify.StartTLS},
 		Projects: ProjectsConfig{Create: "anyone", DestroyAfter: 7 * 24 * time.Hour},
 		Series:   SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
+		Limits:   LimitsConfig{Rate: 100, Burst: 2000, StrangerRate: 5, StrangerBurst: 200, AtOnce: 32},
 		Log:      config.Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
@@ -281,6 +304,11 @@ func (c *Config) check() error {
 	}
 	if c.Series.FoldAge < 100*time.Millisecond || c.Series.FoldAge > time.Hour {
 		bad("series.fold_age: %s is not between 100ms and 1h", c.Series.FoldAge)
+	}
+	if l := c.Limits; l.Rate < 0 || l.Burst < 0 || l.StrangerRate < 0 || l.StrangerBurst < 0 || l.AtOnce < 0 {
+		bad("limits: none of them is below 0")
+	} else if (l.Rate == 0) != (l.Burst == 0) || (l.StrangerRate == 0) != (l.StrangerBurst == 0) {
+		bad("limits: a rate and its burst go together: set both, or both to 0")
 	}
 	if err := c.Log.Check(); err != nil {
 		bad("log.%w", err)

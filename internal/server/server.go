@@ -151,10 +151,10 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	s.gateway = gateway.New(gateway.Config{Identify: s.access.Device, Denied: s.db.Denied, Accept: in.Accept, Manifest: fl.Manifest, Enroll: fl.Enroll,
 		Reenroll: fl.Reenroll, CACerts: func() []*x509.Certificate { return []*x509.Certificate{root, auth.devices.Cert} },
 		Now: s.now, Log: s.log, Registerer: s.metrics})
-	s.api = api.New(api.Config{Access: s.access, DB: s.db, Fleet: fl, Series: s.engine, Subscribe: in.Subscribe, Web: d.Web,
+	s.api = api.New(api.Config{Access: s.access, DB: s.db, Fleet: fl, Series: s.engine, Subscribe: in.Subscribe, Send: in.Send, Limits: s.cfg.Limits.access(), Web: d.Web,
 		Projects: api.ProjectOptions{OperatorsCreate: s.cfg.Projects.Create == "operators", DestroyAfter: s.cfg.Projects.DestroyAfter},
 		Mail:     s.cfg.Mail.Address != "", URL: s.cfg.PeopleURL(s.people.Addr().String()),
-		Version:  d.Version, Now: s.now, Log: s.log, Metrics: s.metrics})
+		Version: d.Version, Now: s.now, Log: s.log, Metrics: s.metrics})
 	if s.certs, err = newCertificates(auth, s.cfg, s.now, s.log); err != nil {
 		return err
 	}
@@ -234,6 +234,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serve("mqtt", func() error { return s.gateway.ServeMQTT(edgeCtx, s.mqtt) })
+	serve("use of keys", func() error { s.access.KeepUse(edgeCtx); return nil })
 	serve("mail", func() error { s.mail.Run(edgeCtx); return nil })
 	serve("certificate renewal", func() error { s.certs.keep(edgeCtx); return nil })
 
