@@ -9,6 +9,7 @@ import (
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/series"
 	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
+	"github.com/loggerhead-cloud/loggerhead/internal/wire"
 )
 
 // TestDamageIsNamedAndTakesNothingElseDown flips one bit in each kind of row that there is. Verify names what is damaged,
@@ -21,17 +22,25 @@ func TestDamageIsNamedAndTakesNothingElseDown(t *testing.T) {
 	e, _ := start(t, db, series.Options{})
 	l, other := tenDays(t, db, sc, e, now), tenDays(t, db, otherProject, e, now)
 	level, rain := l.elements[0], l.elements[1]
+	beside := newLogger(t, db, sc, "a")
+	third := beside.elements[0]
+	if err := e.Append(ctx, beside.upload(t, 1, record(now, 7))); err != nil {
+		t.Fatal(err)
+	}
+	dense := lh.DayStart((now - 20*lh.DayMillis).Day()) // so much on a day that its chunk has a summary beside it
+	var records []wire.Record
+	for i := range lh.Millis(1440) {
+		records = append(records, record(dense+i*60_000, float64(i%97)/8))
+	}
+	if err := e.Append(ctx, beside.upload(t, 2, records...)); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.FoldNow(ctx); err != nil {
 		t.Fatal(err)
 	}
 	u := l.upload(t, l.seq, record(now, 5, 6)) // stays in the journal
 	u.Received = now + 50
 	if err := e.Append(ctx, u); err != nil {
-		t.Fatal(err)
-	}
-	beside := newLogger(t, db, sc, "a")
-	third := beside.elements[0]
-	if err := e.Append(ctx, beside.upload(t, 1, record(now, 7))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.AddCorrection(ctx, sc, lh.Correction{Element: level.ID, From: now - 2*lh.DayMillis, To: now, Kind: lh.CorrectOffset, A: 1}); err != nil {
@@ -51,8 +60,8 @@ func TestDamageIsNamedAndTakesNothingElseDown(t *testing.T) {
 		rest                 bool   // the project's other element is read on
 	}{
 		{"chunk", "body", onDay, chunk, true},
-		{"chunk", "summary", onDay, chunk, true},
-		{"revision", "body", onDay, chunk, true},
+		{"chunk", "summary", fmt.Sprintf("element_id = '%s' AND day = %d", third.ID, dense.Day()), "chunk of element " + string(third.ID), true},
+		{"chunk", "revision", onDay, chunk, true},
 		{"journal", "body", fmt.Sprintf("stream = (SELECT stream FROM intake WHERE %s)", device), "upload " + string(l.device.ID), true},
 		{"arrival", "body", device, "arrivals of device " + string(l.device.ID), true},
 		{"intake", "body", device, "latest value of element " + string(level.ID), true},

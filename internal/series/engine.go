@@ -32,7 +32,7 @@ type Options struct {
 	FoldAge   time.Duration
 	FoldRows  int64
 	FoldBytes int64
-	// FoldWaiting is how many bytes of all devices' uploads wait before the longest are folded earlier [64 MiB]. As much,
+	// FoldWaiting is how many bytes of all devices' uploads wait before the longest are folded earlier [48 MiB]. As much,
 	// and a quarter more, is kept in memory.
 	FoldWaiting int64
 	// FoldBite is about how many bytes of journal go into one fold's transaction [1 MiB].
@@ -56,7 +56,7 @@ func (o *Options) defaults() {
 	set(&o.FoldAge, 15*time.Minute)
 	set(&o.FoldRows, 256)
 	set(&o.FoldBytes, 64<<10)
-	set(&o.FoldWaiting, 64<<20)
+	set(&o.FoldWaiting, 48<<20)
 	set(&o.FoldBite, 1<<20)
 	set(&o.Backlog, 2<<30)
 	if o.Now == nil {
@@ -207,7 +207,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("last fold: %w", err)
 	}
 	for more, err := true, error(nil); more; {
-		if more, err = e.db.Compact(last); err != nil {
+		if more, err = e.db.Shrink(last); err != nil {
 			e.o.Log.Warn("the database's file keeps space that it does not need", "err", err)
 		}
 	}
@@ -319,10 +319,12 @@ func (e *Engine) problem(what string, err error) {
 }
 
 // solved forgets a problem that is no more.
-func (e *Engine) solved(what string) {
+func (e *Engine) solved(what fmt.Stringer) {
 	e.problemsMu.Lock()
 	defer e.problemsMu.Unlock()
-	delete(e.problems, what)
+	if len(e.problems) > 0 {
+		delete(e.problems, what.String())
+	}
 }
 
 // What an engine as a whole may be unable to do.

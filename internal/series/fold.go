@@ -237,7 +237,10 @@ func (e *Engine) foldDevice(ctx context.Context, sc store.Scope, t *tail, rows [
 		return nil, err
 	}
 	p := e.partsPool.Get().(*parts)
-	defer e.partsPool.Put(p)
+	defer func() {
+		p.memory.chunks = nil
+		e.partsPool.Put(p)
+	}()
 	p.reset()
 	good := make([]foldRow, 0, len(rows))
 	for _, row := range rows {
@@ -256,6 +259,9 @@ func (e *Engine) foldDevice(ctx context.Context, sc store.Scope, t *tail, rows [
 		}
 		good = append(good, g)
 	}
+	if err := e.ahead(ctx, sc, p); err != nil {
+		return nil, err
+	}
 	broken := map[chunkKey]bool{}
 	f.chunks = make([]store.Chunk, 0, len(p.used))
 	err = p.each(func(k chunkKey, samples []lh.Sample) error {
@@ -268,7 +274,7 @@ func (e *Engine) foldDevice(ctx context.Context, sc store.Scope, t *tail, rows [
 			broken[k] = true
 			return nil
 		}
-		e.solved(k.String())
+		e.solved(k)
 		f.chunks = append(f.chunks, c)
 		return nil
 	})
@@ -429,12 +435,62 @@ func (p *parts) each(fn func(chunkKey, []lh.Sample) error) error {
 
 // foldMemory is used again from chunk to chunk.
 type foldMemory struct {
-	stored, merged, lost []lh.Sample
+	stored, merged, lost, late, sorted []lh.Sample
+	chunks                             map[chunkKey]store.Chunk // read ahead
+}
+
+// readAhead is up to how many chunks of a device are read before the first is folded, with one query an element.
+const readAhead = 256
+
+// ahead reads the stored chunks that the parts belong to, where they lie close enough together; else each is read when
+// its turn comes.
+func (e *Engine) ahead(ctx context.Context, sc store.Scope, p *parts) error {
+	m := &p.memory
+	m.chunks = nil
+	if len(p.used) > readAhead {
+		return nil
+	}
+	type span struct {
+		first, last int32
+		days        int32
+	}
+	spans := map[lh.ElementID]*span{}
+	for _, k := range p.used {
+		if s := spans[k.element]; s == nil {
+			spans[k.element] = &span{k.day, k.day, 1}
+		} else {
+			s.first, s.last, s.days = min(s.first, k.day), max(s.last, k.day), s.days+1
+		}
+	}
+	m.chunks = make(map[chunkKey]store.Chunk, len(p.used))
+	for el, s := range spans {
+		if s.last-s.first > 2*s.days {
+			continue
+		}
+		for day := s.first; day <= s.last; day++ {
+			m.chunks[chunkKey{el, day}] = store.Chunk{Element: el, Day: day}
+		}
+		err := e.db.Folded(ctx, sc, el, s.first, s.last, func(c store.Chunk) error {
+			m.chunks[chunkKey{el, c.Day}] = c
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // foldChunk merges samples of one element and day into the stored chunk, and what loses into its revision.
 func (e *Engine) foldChunk(ctx context.Context, sc store.Scope, k chunkKey, samples []lh.Sample, m *foldMemory) (store.Chunk, error) {
-	c, err := e.db.Chunk(ctx, sc, k.element, k.day)
+	c, there := m.chunks[k]
+	if !there {
+		c = store.Chunk{Element: k.element, Day: k.day}
+		if err := e.db.Folded(ctx, sc, k.element, k.day, k.day, func(got store.Chunk) error { c = got; return nil }); err != nil {
+			return c, err
+		}
+	}
+	err := c.Err
 	if err != nil {
 		return c, err
 	}
@@ -444,22 +500,44 @@ func (e *Engine) foldChunk(ctx context.Context, sc store.Scope, k chunkKey, samp
 			return c, err
 		}
 	}
-	m.merged = merge(m.merged, m.stored, normalize(samples, &m.lost), &m.lost)
+	m.merged = merge(m.merged, m.stored, m.normalize(samples), &m.lost)
 	if c.Body, err = e.codec.encodeOver(chunkMagic, k.day, m.merged, m.stored, c.Body); err != nil {
 		return c, err
 	}
 	c.Summary = summaryBeside(k.day, m.merged)
-	if len(m.lost) > 0 {
-		c.Revision, err = e.foldRevision(ctx, sc, k, m.lost)
+	old := c.Revision
+	if c.Revision = nil; len(m.lost) > 0 {
+		c.Revision, err = e.foldRevision(k, old, m.lost)
 	}
 	return c, err
 }
 
+// normalize is [normalize] for what mostly comes in order: what is late is taken out, sorted by itself, and merged.
+func (m *foldMemory) normalize(s []lh.Sample) []lh.Sample {
+	m.late = m.late[:0]
+	in := s[:0]
+	for i := range s {
+		if n := len(in); n > 0 && s[i].Time <= in[n-1].Time {
+			m.late = append(m.late, s[i])
+		} else {
+			in = append(in, s[i])
+		}
+	}
+	if len(m.late) == 0 {
+		return in
+	}
+	m.sorted = merge(m.sorted, in, normalize(m.late, &m.lost), &m.lost)
+	return m.sorted
+}
+
 // foldRevision adds writes that lost to those that lost before. Raw values are never thrown away.
-func (e *Engine) foldRevision(ctx context.Context, sc store.Scope, k chunkKey, lost []lh.Sample) ([]byte, error) {
-	all, err := e.revision(ctx, sc, k)
-	if err != nil {
-		return nil, err
+func (e *Engine) foldRevision(k chunkKey, old []byte, lost []lh.Sample) ([]byte, error) {
+	var all []lh.Sample
+	if old != nil {
+		var err error
+		if all, err = e.codec.decode(nil, revisionMagic, k.day, old); err != nil {
+			return nil, fmt.Errorf("revision of %s: %w", k, err)
+		}
 	}
 	had := len(all)
 	all = append(all, lost...)
@@ -487,6 +565,11 @@ func (e *Engine) revision(ctx context.Context, sc store.Scope, k chunkKey) ([]lh
 type arrivalKey struct {
 	device lh.DeviceID
 	day    int32
+}
+
+// String names the arrivals for people.
+func (k arrivalKey) String() string {
+	return fmt.Sprintf("arrivals of device %s on %s", k.device, lh.DayStart(k.day).Time().Format(time.DateOnly))
 }
 
 // arrivalsOf tells when the records of an upload came: one arrival, or two where the sequence passes its greatest number.
@@ -517,7 +600,6 @@ func (e *Engine) arrivalDays(ctx context.Context, sc store.Scope, rows []store.J
 			continue
 		}
 		days[k] = nil
-		what := fmt.Sprintf("arrivals of device %s on %s", k.device, lh.DayStart(k.day).Time().Format(time.DateOnly))
 		d := &arrivalDay{}
 		var err error
 		if d.ArrivalDay, err = e.db.ArrivalDay(ctx, sc, k.device, k.day); err == nil && d.Gen > 0 {
@@ -527,10 +609,10 @@ func (e *Engine) arrivalDays(ctx context.Context, sc store.Scope, rows []store.J
 			return nil, err
 		}
 		if err != nil {
-			e.problem(what, err)
+			e.problem(k.String(), err)
 			continue
 		}
-		e.solved(what)
+		e.solved(k)
 		days[k] = d
 	}
 	return days, nil

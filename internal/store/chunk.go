@@ -29,9 +29,10 @@ type Chunk struct {
 	Gen     int64
 	Body    []byte // opened
 	Summary []byte // opened; nil where the body says the same in as few bytes
-	// Revision is what [DB.Fold] writes of the day's writes that lost; nil leaves what is there. Only [DB.Revision]
-	// reads it.
+	// Revision is what [DB.Fold] writes of the day's writes that lost; nil leaves what is there. Only [DB.Revision] and
+	// [DB.Folded] read it.
 	Revision []byte
+	Err      error // it does not open: damaged, or moved; told by [DB.Folded] alone
 }
 
 func chunkPlace(p lh.ProjectID, e lh.ElementID, day int32, part string) string {
@@ -107,9 +108,10 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 
 const (
 	// A chunk that was read and is gone was deleted: it is not made anew.
-	foldNew = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body) VALUES ($1, $2, $3, $4 + 1, $5, $6)
+	foldNew = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body, revision) VALUES ($1, $2, $3, $4 + 1, $5, $6, $7)
 		ON CONFLICT (project_id, element_id, day) DO NOTHING`
-	foldOld = `UPDATE chunk SET gen = $4 + 1, summary = $5, body = $6 WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`
+	foldOld = `UPDATE chunk SET gen = $4 + 1, summary = $5, body = $6, revision = coalesce($7, revision)
+		WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`
 )
 
 // Fold replaces chunks, their revisions and arrival days, and takes what went into them out of the journal, in one
@@ -160,18 +162,12 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 			if c.Gen > 0 {
 				put = change
 			}
-			r, err := put.ExecContext(ctx, sc.project, c.Element, c.Day, c.Gen, bodies[i].summary, bodies[i].body)
+			r, err := put.ExecContext(ctx, string(sc.project), string(c.Element), c.Day, c.Gen, bodies[i].summary, bodies[i].body, orNull(bodies[i].revision))
 			if err != nil {
 				return fmt.Errorf("fold %s day %d: %w", c.Element, c.Day, err)
 			}
 			if n, err := r.RowsAffected(); err != nil || n != 1 {
 				return errors.Join(moved, err)
-			}
-			if bodies[i].revision == nil {
-				continue
-			}
-			if _, err := t.exec(ctx, revisionPut, sc.project, c.Element, c.Day, bodies[i].revision); err != nil {
-				return fmt.Errorf("fold %s day %d: %w", c.Element, c.Day, err)
 			}
 		}
 		for _, a := range arrivals {
@@ -181,4 +177,47 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 		}
 		return nil
 	})
+}
+
+// orNull is NULL for a blob that is none.
+func orNull(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+// Folded hands fn the chunks of an element from day to day, as a fold needs them: without their summaries, and with what
+// lost.
+func (db *DB) Folded(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
+	if !sc.Allows(lh.PermRead) {
+		return sc.need(lh.PermRead)
+	}
+	if err := db.seesElement(ctx, sc, e); err != nil {
+		return err
+	}
+	k, err := db.key(ctx, db.read, string(sc.project))
+	if err != nil {
+		return err
+	}
+	err = db.each(ctx, db.read, `SELECT day, gen, body, revision FROM chunk WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4 ORDER BY day`,
+		[]any{string(sc.project), string(e), from, to}, func(scan func(...any) error) error {
+			c := Chunk{Element: e}
+			var body, revision sql.RawBytes // used before the next row
+			if err := scan(&c.Day, &c.Gen, &body, &revision); err != nil {
+				return err
+			}
+			var err error
+			if c.Body, err = k.Open(body, chunkPlace(sc.project, e, c.Day, "body")); err == nil && revision != nil {
+				c.Revision, err = k.Open(revision, chunkPlace(sc.project, e, c.Day, "revision"))
+			}
+			if err != nil {
+				c.Err = err
+			}
+			return fn(c)
+		})
+	if err != nil {
+		return fmt.Errorf("read chunks of %s: %w", e, err)
+	}
+	return nil
 }

@@ -126,8 +126,8 @@ func (db *DB) openSQLite(path string) error {
 	setup := func(write bool) func(*sqlite3.Conn) error {
 		pragmas := []string{"hexkey='" + hex.EncodeToString(key) + "'", "synchronous=full", "busy_timeout=20000", "page_size=8192", "temp_store=memory",
 			"journal_mode=wal", "foreign_keys=on",
-			// Pages that every commit changes are copied into the file once in 16 MB of log, instead of once in 4 MB.
-			"wal_autocheckpoint=2000", "journal_size_limit=67108864"}
+			// Pages that every commit changes are copied into the file once in 48 MB of log, instead of once in 16 MB.
+			"wal_autocheckpoint=3000", "journal_size_limit=67108864"}
 		if fresh {
 			// For Compact. A file that is made without it stays without it; to one that has it, this would be a write at
 			// each opening, which is not possible on a full disk.

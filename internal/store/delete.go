@@ -85,13 +85,8 @@ func (t *tx) dropDays(ctx context.Context, p lh.ProjectID, e lh.ElementID, first
 	if last < first {
 		return nil
 	}
-	for _, table := range []string{"chunk", "revision"} {
-		_, err := t.exec(ctx, `DELETE FROM `+table+` WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4`, p, e, first, last)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := t.exec(ctx, `DELETE FROM chunk WHERE project_id = $1 AND element_id = $2 AND day >= $3 AND day <= $4`, p, e, first, last)
+	return err
 }
 
 // rewrite puts back what stays of a day; moved where the chunk is no longer at its Gen.
@@ -104,15 +99,20 @@ func (t *tx) rewrite(ctx context.Context, sc Scope, c Chunk, moved error) error 
 	if c.Body == nil {
 		n, err = t.exec(ctx, `DELETE FROM chunk WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`, sc.project, c.Element, c.Day, c.Gen)
 	} else {
-		var summary, body []byte
+		var summary, body, revision []byte
 		if summary, err = sealSummary(k, sc.project, &c); err != nil {
 			return err
 		}
 		if body, err = k.Seal(c.Body, chunkPlace(sc.project, c.Element, c.Day, "body")); err != nil {
 			return err
 		}
-		n, err = t.exec(ctx, `UPDATE chunk SET gen = gen + 1, summary = $5, body = $6 WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`,
-			sc.project, c.Element, c.Day, c.Gen, summary, body)
+		if len(c.Revision) > 0 {
+			if revision, err = k.Seal(c.Revision, chunkPlace(sc.project, c.Element, c.Day, "revision")); err != nil {
+				return err
+			}
+		}
+		n, err = t.exec(ctx, `UPDATE chunk SET gen = gen + 1, summary = $5, body = $6, revision = $7 WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`,
+			sc.project, c.Element, c.Day, c.Gen, summary, body, orNull(revision))
 	}
 	if err != nil {
 		return err
@@ -120,15 +120,7 @@ func (t *tx) rewrite(ctx context.Context, sc Scope, c Chunk, moved error) error 
 	if n != 1 {
 		return moved
 	}
-	if len(c.Revision) == 0 {
-		_, err = t.exec(ctx, `DELETE FROM revision WHERE project_id = $1 AND element_id = $2 AND day = $3`, sc.project, c.Element, c.Day)
-		return err
-	}
-	sealed, err := k.Seal(c.Revision, chunkPlace(sc.project, c.Element, c.Day, "revision"))
-	if err == nil {
-		_, err = t.exec(ctx, revisionPut, sc.project, c.Element, c.Day, sealed)
-	}
-	return err
+	return nil
 }
 
 // Retain is a project that keeps samples for some days only.

@@ -232,7 +232,7 @@ func (db *DB) sweepInvitations(ctx context.Context) error {
 }
 
 func (db *DB) sweep(ctx context.Context, p lh.ProjectID) error {
-	for _, table := range []struct{ name, key string }{{"chunk", "element_id"}, {"revision", "element_id"}, {"intake", "device_id"}, {"arrival", "device_id"}} {
+	for _, table := range []struct{ name, key string }{{"chunk", "element_id"}, {"intake", "device_id"}, {"arrival", "device_id"}} {
 		for {
 			var keys []string
 			query := `SELECT ` + table.key + ` FROM ` + table.name + ` WHERE project_id = $1 ORDER BY ` + table.key + ` LIMIT 1000`

@@ -10,9 +10,6 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 )
 
-const revisionPut = `INSERT INTO revision (project_id, element_id, day, body) VALUES ($1, $2, $3, $4)
-	ON CONFLICT (project_id, element_id, day) DO UPDATE SET body = excluded.body`
-
 // Revision returns the writes of a day that lost against others, as [DB.Fold] was given them; nil when there are none.
 func (db *DB) Revision(ctx context.Context, sc Scope, e lh.ElementID, day int32) ([]byte, error) {
 	if !sc.Allows(lh.PermRead) {
@@ -26,8 +23,8 @@ func (db *DB) Revision(ctx context.Context, sc Scope, e lh.ElementID, day int32)
 		return nil, err
 	}
 	var sealed []byte
-	err = db.row(ctx, db.read, `SELECT body FROM revision WHERE project_id = $1 AND element_id = $2 AND day = $3`, sc.project, e, day).Scan(&sealed)
-	if errors.Is(err, sql.ErrNoRows) {
+	err = db.row(ctx, db.read, `SELECT revision FROM chunk WHERE project_id = $1 AND element_id = $2 AND day = $3`, sc.project, e, day).Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && sealed == nil {
 		return nil, nil
 	}
 	if err != nil {

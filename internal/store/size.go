@@ -34,30 +34,40 @@ func (db *DB) Size(ctx context.Context) (Size, error) {
 }
 
 const (
-	compactStep = 256 // pages moved in one transaction: 2 MiB
-	compactFree = 512 // free pages that are kept for what comes next
+	compactStep = 2 << 20 // bytes moved in one transaction
+	compactFree = 4 << 20 // free bytes that are kept for what comes next
 )
 
 // Compact gives some space inside the file that is free back to the disk, in one short transaction, and reports whether
 // there may be more to give back. A fold leaves free what the journal took. What is little, in itself or beside what
 // the database holds, is kept for what comes next. PostgreSQL does this by itself.
 func (db *DB) Compact(ctx context.Context) (more bool, err error) {
+	return db.compact(ctx, compactFree, 16)
+}
+
+// Shrink is [DB.Compact] for a hub that stops: it keeps next to nothing.
+func (db *DB) Shrink(ctx context.Context) (more bool, err error) {
+	return db.compact(ctx, compactFree/16, 128)
+}
+
+func (db *DB) compact(ctx context.Context, least, part int64) (more bool, err error) {
 	if !db.sqlite {
 		return false, nil
 	}
-	var mode, pages, free int64
-	err = db.row(ctx, db.read, `SELECT auto_vacuum, page_count, freelist_count FROM pragma_auto_vacuum, pragma_page_count, pragma_freelist_count`).
-		Scan(&mode, &pages, &free)
+	var mode, page, pages, free int64
+	err = db.row(ctx, db.read, `SELECT auto_vacuum, page_size, page_count, freelist_count FROM pragma_auto_vacuum, pragma_page_size, pragma_page_count, pragma_freelist_count`).
+		Scan(&mode, &page, &pages, &free)
 	if err != nil {
 		return false, fmt.Errorf("read database size: %w", err)
 	}
 	const incremental = 2
-	excess := free - max(compactFree, (pages-free)/16)
+	excess := free - max(least/page, (pages-free)/part)
 	if mode != incremental || excess <= 0 {
 		return false, nil
 	}
-	if _, err := db.write.ExecContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", min(excess, compactStep))); err != nil {
+	step := compactStep / page
+	if _, err := db.write.ExecContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", min(excess, step))); err != nil {
 		return false, fmt.Errorf("give space back: %w", ended(ctx, err))
 	}
-	return excess > compactStep, nil
+	return excess > step, nil
 }

@@ -40,7 +40,28 @@ INSERT INTO journal (stream, seq, held, id, received, samples, size, body)
 
 DROP TABLE journal_before;
 
+-- What lost on a day goes into the chunk's row, which a fold reads and writes anyway.
+ALTER TABLE chunk ADD COLUMN revision BLOB NULL;
+
+UPDATE chunk SET revision = (SELECT r.body FROM revision r
+    WHERE r.project_id = chunk.project_id AND r.element_id = chunk.element_id AND r.day = chunk.day);
+
+DROP TABLE revision;
+
 -- +goose Down
+CREATE TABLE revision (
+    project_id TEXT NOT NULL,
+    element_id TEXT NOT NULL,
+    day        INTEGER NOT NULL,
+    body       BLOB NOT NULL,
+    PRIMARY KEY (project_id, element_id, day)
+);
+
+INSERT INTO revision (project_id, element_id, day, body)
+    SELECT project_id, element_id, day, revision FROM chunk WHERE revision IS NOT NULL;
+
+ALTER TABLE chunk DROP COLUMN revision;
+
 ALTER TABLE journal RENAME TO journal_after;
 
 CREATE TABLE journal (
