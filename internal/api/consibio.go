@@ -33,6 +33,8 @@ type consibioRoute struct {
 	public           bool
 	permission       lh.Permission // "" where it concerns no project
 	handle           func(*consibioCall) error
+	cost             int    // as of [route]
+	class            string // as of [route]
 	segments         []string
 }
 
@@ -50,7 +52,7 @@ func consibioV2Routes() []consibioRoute {
 		{method: "GET", path: "/projects/{project}/devices/{device}", id: "consibio-v2-device", permission: read, handle: consibioOneDevice},
 		{method: "GET", path: "/projects/{project}/elements", id: "consibio-v2-elements", permission: read, handle: consibioElements},
 		{method: "GET", path: "/projects/{project}/elements/{element}", id: "consibio-v2-element", permission: read, handle: consibioOneElement},
-		{method: "GET", path: "/projects/{project}/datalog", id: "consibio-v2-datalog", permission: read, handle: consibioDatalog},
+		{method: "GET", path: "/projects/{project}/datalog", id: "consibio-v2-datalog", permission: read, handle: consibioDatalog, cost: costRead, class: classSeries},
 	}
 }
 
@@ -61,8 +63,8 @@ func consibioV1Routes() []consibioRoute {
 		{method: "GET", path: "/list_projects", id: "consibio-v1-projects", handle: consibioProjects},
 		{method: "GET", path: "/list_devices_in_project", id: "consibio-v1-devices", permission: read, handle: consibioDevicesV1},
 		{method: "GET", path: "/list_elements_in_project", id: "consibio-v1-elements", permission: read, handle: consibioElements},
-		{method: "GET", path: "/get_element_value", id: "consibio-v1-value", permission: read, handle: consibioValueV1},
-		{method: "GET", path: "/get_datalog_for_element", id: "consibio-v1-datalog", permission: read, handle: consibioDatalogV1},
+		{method: "GET", path: "/get_element_value", id: "consibio-v1-value", permission: read, handle: consibioValueV1, class: classLatest},
+		{method: "GET", path: "/get_datalog_for_element", id: "consibio-v1-datalog", permission: read, handle: consibioDatalogV1, cost: costRead, class: classSeries},
 	}
 }
 
@@ -186,19 +188,23 @@ func (f consibioFacade) serve(w http.ResponseWriter, r *http.Request, path strin
 // run checks who is asking and whether they may, and only then hands on.
 func (c *consibioCall) run(route *consibioRoute) error {
 	if route.public {
+		if err := c.api.stranger(c.w, c.r); err != nil {
+			return err
+		}
 		return route.handle(c)
 	}
-	token, ok := bearerOf(c.r)
-	if !ok {
-		return lh.Errorf(lh.Unauthenticated, "log in first, or again")
-	}
-	var err error
-	if c.principal, err = c.api.Access.Authenticate(c.r.Context(), token, remoteAddr(c.r)); err != nil {
+	err := c.prove()
+	if err != nil {
+		if over := c.api.stranger(c.w, c.r); over != nil {
+			return over
+		}
 		return err
 	}
-	if err := c.api.Access.FactorMissing(c.principal); err != nil {
+	leave, err := c.api.admit(c.w, c.r, c.principal, limitedRoute(route))
+	if err != nil {
 		return err
 	}
+	defer leave()
 	if route.permission != "" {
 		project := c.path["project"]
 		if project == "" { // v1
@@ -212,6 +218,26 @@ func (c *consibioCall) run(route *consibioRoute) error {
 		}
 	}
 	return route.handle(c)
+}
+
+// limitedRoute is the operation as the limits of /api/v1 know operations.
+func limitedRoute(r *consibioRoute) route { return route{method: r.method, cost: r.cost, class: r.class} }
+
+// prove finds out who is asking.
+func (c *consibioCall) prove() error {
+	token, ok := bearerOf(c.r)
+	if !ok {
+		return lh.Errorf(lh.Unauthenticated, "log in first, or again")
+	}
+	var err error
+	if c.principal, err = c.api.Access.Authenticate(c.r.Context(), token, remoteAddr(c.r)); err != nil {
+		return err
+	}
+	if err := c.api.Access.FactorMissing(c.principal); err != nil {
+		return err
+	}
+	c.api.Access.Seen(c.r.Context(), c.principal, c.r.UserAgent())
+	return nil
 }
 
 // bearerOf returns the token of a request's Authorization.
@@ -275,8 +301,8 @@ func (c *consibioCall) fail(err error) {
 	case lh.Invalid, lh.Conflict:
 		c.answer(http.StatusOK, consibioFailure(p.Detail))
 	default: // their clients know no code for it, but stop at the status
-		if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
-			c.w.Header().Set("Retry-After", "10")
+		if after := p.retryAfter(); after != "" {
+			c.w.Header().Set("Retry-After", after)
 		}
 		c.answer(p.Status, consibioFailure(p.Detail))
 	}

@@ -230,10 +230,13 @@ func (b consibioBody) Write(p []byte) (int, error) {
 // have no word for that and a script would take it for good. With an interval it is one point for each that has a sample.
 func (c *consibioCall) points(e lh.Element, r consibioRange, fn func(lh.Millis, float64) error) error {
 	b := newConsibioBuckets(e, r.interval, fn)
+	read := int64(0)
+	defer func() { c.api.Access.Count(c.principal, classSeries, 0, read) }()
 	for s, err := range c.api.Series.ReadView(c.r.Context(), c.scope, e, r.from, r.to, series.View{}) {
 		if err != nil {
 			return err
 		}
+		read++
 		if s.Flag >= lh.FlagBad {
 			continue
 		}

@@ -28,6 +28,7 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/api"
 	"github.com/loggerhead-cloud/loggerhead/internal/fleet"
 	"github.com/loggerhead-cloud/loggerhead/internal/ingest"
+	"github.com/loggerhead-cloud/loggerhead/internal/report"
 	"github.com/loggerhead-cloud/loggerhead/internal/series"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
 	"github.com/loggerhead-cloud/loggerhead/internal/store/storetest"
@@ -77,20 +78,21 @@ func (c *clock) move(d time.Duration) {
 
 // rig is a hub's whole people's side over real TLS.
 type rig struct {
-	t      *testing.T
-	o      store.Options
-	db     *store.DB
-	clock  clock
-	log    *logBuffer
-	access *access.Access
-	fleet  *fleet.Fleet
-	ingest *ingest.Ingest
-	engine *series.Engine
-	api    *api.API
-	server *httptest.Server
-	owner  store.Scope // of project a
-	tokens map[string]string
-	broken bool // the test has closed the database
+	t       *testing.T
+	o       store.Options
+	db      *store.DB
+	clock   clock
+	log     *logBuffer
+	access  *access.Access
+	fleet   *fleet.Fleet
+	ingest  *ingest.Ingest
+	engine  *series.Engine
+	exports *report.Exports
+	api     *api.API
+	server  *httptest.Server
+	owner   store.Scope // of project a
+	tokens  map[string]string
+	broken  bool // the test has closed the database
 
 	provider *accesstest.Provider // with rigOptions.provider
 	active   atomic.Int64         // requests under way
@@ -139,9 +141,12 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- r.engine.Run(run) }()
+	r.exports = report.New(report.Options{DB: r.db, Series: r.engine, Hub: r.access.Hub, Asker: r.access.OnBehalf, Now: r.clock.now, Log: log})
+	exporting := make(chan error, 1)
+	go func() { exporting <- r.exports.Run(run) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil && !r.broken {
+		if err := errors.Join(<-exporting, <-done); err != nil && !r.broken {
 			t.Error(err)
 		}
 	})
@@ -149,7 +154,7 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	if with.subscribe != nil {
 		subscribe = with.subscribe
 	}
-	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Send: r.ingest.Send, Limits: with.limits, URL: "https://hub.example", Web: with.web, ConsibioHost: with.consibioHost,
+	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Send: r.ingest.Send, Exports: r.exports, Limits: with.limits, URL: "https://hub.example", Web: with.web, ConsibioHost: with.consibioHost,
 		Version: "1.0.0-test", Now: r.clock.now, Log: log})
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.active.Add(1)

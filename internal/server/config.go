@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,9 @@ type Config struct {
 	// How samples are kept.
 	Series SeriesConfig `yaml:"series"`
 
+	// How exports are made and kept.
+	Exports ExportsConfig `yaml:"exports"`
+
 	// How much people, programs and strangers may ask of each replica of the hub; 0 is without limit.
 	Limits LimitsConfig `yaml:"limits"`
 
@@ -106,6 +110,10 @@ type PeopleConfig struct {
 	// Where people reach the web app, as links in mails say it: https, a host, a port where it is not 443. Empty is the
 	// first of hosts with the port of listen.
 	URL string `yaml:"url"`
+
+	// A host name of its own for the APIs of Consibio Cloud, which then stand at its root, for scripts in which nothing
+	// but the host can be changed. It must be one of hosts. Empty is none; under /consibio they are always.
+	ConsibioHost string `yaml:"consibio_host"`
 
 	// Who makes accounts: "invitation" is who was invited, "open" is also everybody who proves an e-mail address.
 	SignUp string `yaml:"sign_up"`
@@ -177,6 +185,19 @@ type SeriesConfig struct {
 
 	// How old uploads may get before they are folded into chunks.
 	FoldAge time.Duration `yaml:"fold_age"`
+}
+
+// ExportsConfig says how exports are made and kept.
+type ExportsConfig struct {
+	// How many this hub makes at once.
+	AtOnce int `yaml:"at_once"`
+
+	// The largest file, in MiB.
+	MaxSize int `yaml:"max_size_mib"`
+
+	// How long a file is kept, and how long it may take to make one.
+	Keep    time.Duration `yaml:"keep"`
+	MaxTime time.Duration `yaml:"max_time"`
 }
 
 // DefaultConfig is what holds where the file says nothing.
@@ -298,6 +319,23 @@ func (c *Config) check() error {
 	}
 	if c.Projects.DestroyAfter < time.Minute || c.Projects.DestroyAfter > 366*24*time.Hour {
 		bad("projects.destroy_after: %s is not between 1m and 8784h (a year)", c.Projects.DestroyAfter)
+	}
+	if h := c.People.ConsibioHost; h != "" && !slices.ContainsFunc(c.Hosts, func(n string) bool { return strings.EqualFold(n, h) }) {
+		bad("people.consibio_host: %q is not one of hosts, so the hub's certificate would not be good for it", h)
+	} else if h != "" && len(c.Hosts) == 1 {
+		bad("people.consibio_host: %q is the only one of hosts, and the web app would have none", h)
+	}
+	if c.Exports.AtOnce < 1 || c.Exports.AtOnce > 16 {
+		bad("exports.at_once: %d is not between 1 and 16", c.Exports.AtOnce)
+	}
+	if c.Exports.MaxSize < 1 || c.Exports.MaxSize > 1<<20 {
+		bad("exports.max_size_mib: %d is not between 1 and 1048576", c.Exports.MaxSize)
+	}
+	if c.Exports.Keep < time.Hour || c.Exports.Keep > 7*24*time.Hour {
+		bad("exports.keep: %s is not between 1h and 168h (a week)", c.Exports.Keep)
+	}
+	if c.Exports.MaxTime < time.Minute || c.Exports.MaxTime > 24*time.Hour {
+		bad("exports.max_time: %s is not between 1m and 24h", c.Exports.MaxTime)
 	}
 	if c.Series.CommitWait < 0 || c.Series.CommitWait > time.Second {
 		bad("series.commit_wait: %s is not between 0s and 1s", c.Series.CommitWait)

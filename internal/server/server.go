@@ -26,6 +26,7 @@ import (
 	"github.com/loggerhead-cloud/loggerhead/internal/ingest"
 	"github.com/loggerhead-cloud/loggerhead/internal/notify"
 	"github.com/loggerhead-cloud/loggerhead/internal/pki"
+	"github.com/loggerhead-cloud/loggerhead/internal/report"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 	"github.com/loggerhead-cloud/loggerhead/internal/series"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -49,6 +50,7 @@ type Server struct {
 	access   *access.Access
 	gateway  *gateway.Gateway
 	api      *api.API
+	exports  *report.Exports
 	mail     *notify.Queue
 	breached *access.Breached
 	certs    *certificates
@@ -151,7 +153,9 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	s.gateway = gateway.New(gateway.Config{Identify: s.access.Device, Denied: s.db.Denied, Accept: in.Accept, Manifest: fl.Manifest, Enroll: fl.Enroll,
 		Reenroll: fl.Reenroll, CACerts: func() []*x509.Certificate { return []*x509.Certificate{root, auth.devices.Cert} },
 		Now: s.now, Log: s.log, Registerer: s.metrics})
-	s.api = api.New(api.Config{Access: s.access, DB: s.db, Fleet: fl, Series: s.engine, Subscribe: in.Subscribe, Send: in.Send, Limits: s.cfg.Limits.access(), Web: d.Web,
+	s.exports = report.New(report.Options{DB: s.db, Series: s.engine, Hub: s.access.Hub, Asker: s.access.OnBehalf, Workers: s.cfg.Exports.AtOnce,
+		MaxSize: int64(s.cfg.Exports.MaxSize) << 20, Keep: s.cfg.Exports.Keep, MaxTime: s.cfg.Exports.MaxTime, Now: s.now, Log: s.log, Registerer: s.metrics})
+	s.api = api.New(api.Config{Access: s.access, DB: s.db, Fleet: fl, Series: s.engine, Subscribe: in.Subscribe, Send: in.Send, Exports: s.exports, ConsibioHost: s.cfg.People.ConsibioHost, Limits: s.cfg.Limits.access(), Web: d.Web,
 		Projects: api.ProjectOptions{OperatorsCreate: s.cfg.Projects.Create == "operators", DestroyAfter: s.cfg.Projects.DestroyAfter},
 		Mail:     s.cfg.Mail.Address != "", URL: s.cfg.PeopleURL(s.people.Addr().String()),
 		Version: d.Version, Now: s.now, Log: s.log, Metrics: s.metrics})
@@ -235,6 +239,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	serve("mqtt", func() error { return s.gateway.ServeMQTT(edgeCtx, s.mqtt) })
 	serve("use of keys", func() error { s.access.KeepUse(edgeCtx); return nil })
+	serve("exports", func() error { return s.exports.Run(edgeCtx) })
 	serve("mail", func() error { s.mail.Run(edgeCtx); return nil })
 	serve("certificate renewal", func() error { s.certs.keep(edgeCtx); return nil })
 
