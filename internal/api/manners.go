@@ -19,6 +19,7 @@ type manners struct {
 	secret bool  // its answer shows a secret once, and so is never kept
 	body   int64 // bytes that a request may have; 0 is maxBody
 	gone   *deprecation
+	rows   func(huma.Registry) *huma.RequestBody // of a bulk
 }
 
 // secrets keeps an operation's answer out of what is kept for idempotency keys. Answers with a field that is named like a
@@ -32,6 +33,12 @@ func (r route) secrets() route {
 func (r route) bodies(most int64) route {
 	r.manners.body = most
 	return r
+}
+
+// bulky makes an operation one that takes many rows, in a body that is described so.
+func (r route) bulky(body func(huma.Registry) *huma.RequestBody) route {
+	r.rows = body
+	return r.bodies(maxBulkBytes).costs(costBulk)
 }
 
 // deprecation is the announced end of an operation: see docs/api.md for how long that takes.

@@ -241,6 +241,9 @@ func request(ctx context.Context) (*http.Request, http.ResponseWriter) {
 // register adds an operation to huma, with our errors, metrics and manners.
 func register[I, O any](a *API, r route, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
 	op.Responses = a.streamed(op.OperationID)
+	if r.rows != nil {
+		op.RequestBody = r.rows(a.huma.OpenAPI().Components.Schemas)
+	}
 	r.secret = r.secret || showsSecret(reflect.TypeFor[O](), 0)
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		req, w := humago.Unwrap(c)

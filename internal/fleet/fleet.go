@@ -107,6 +107,28 @@ func (f *Fleet) Claim(ctx context.Context, sc store.Scope, serial, code string, 
 	return f.o.DB.ClaimDevice(ctx, sc, serial, claimHash(code), d)
 }
 
+// Claim is one device to be claimed by the code on its label.
+type Claim struct {
+	Serial, Code string
+	Device       lh.Device // its name, location, longest silence, attributes and note
+}
+
+// ClaimAll claims all of them or none; see [store.DB.ClaimDevices].
+func (f *Fleet) ClaimAll(ctx context.Context, sc store.Scope, claims []Claim, dry bool) ([]lh.Device, []store.RowError, error) {
+	var refused []store.RowError
+	in := make([]store.Claim, len(claims))
+	for i, c := range claims {
+		if CheckSerial(c.Serial) != nil || len(c.Code) > maxCode {
+			refused = append(refused, store.RowError{Row: i, Err: lh.Errorf(lh.Invalid, "serial and claim code do not fit; check both on the device's label")})
+		}
+		in[i] = store.Claim{Serial: c.Serial, Hash: claimHash(c.Code), Device: c.Device}
+	}
+	if len(refused) > 0 {
+		return nil, refused, nil
+	}
+	return f.o.DB.ClaimDevices(ctx, sc, in, dry)
+}
+
 // Enroll gives a claimed device its first certificate, for the serial and claim code on its box and a certificate
 // request (DER) made on the device. The device's identity comes from the inventory, never from the request.
 // Unauthenticated: serial and code do not fit, or the code is used up. Forbidden: nobody has claimed the device, or it

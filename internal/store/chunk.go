@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
@@ -36,7 +37,10 @@ type Chunk struct {
 }
 
 func chunkPlace(p lh.ProjectID, e lh.ElementID, day int32, part string) string {
-	return place("chunk", p, e, day, part)
+	b := make([]byte, 0, 96) // as [place] writes it, without what that takes for parts of any kind
+	b = append(append(append(b, "chunk "...), p...), ' ')
+	b = strconv.AppendInt(append(append(b, e...), ' '), int64(day), 10)
+	return string(append(append(b, ' '), part...))
 }
 
 // seesElement lets a limited scope at the series of its own locations only.
@@ -175,7 +179,7 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 				return fmt.Errorf("fold arrivals of %s: %w", a.Device, err)
 			}
 		}
-		return nil
+		return t.mark(ctx, sc.project, chunks)
 	})
 }
 

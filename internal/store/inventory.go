@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 )
 
 type inventoryBody struct {
@@ -71,96 +72,164 @@ func (db *DB) Inventory(ctx context.Context, serial string) (lh.Inventory, error
 	return it, nil
 }
 
-// ClaimDevice binds a listed device to the scope's project: d is its name, location and longest silence. claimHash
-// must be the hash of its claim code. A device that is in this project already (revoked, or with a new code) is let
-// back in; one of another project is a Conflict, said without naming it. A wrong code and an unlisted serial read
+// ClaimDevice binds a listed device to the scope's project: d is its name, location, longest silence, attributes and note.
+// claimHash must be the hash of its claim code. A device that is in this project already (revoked, or with a new code) is
+// let back in; one of another project is a Conflict, said without naming it. A wrong code and an unlisted serial read
 // alike.
 func (db *DB) ClaimDevice(ctx context.Context, sc Scope, serial string, claimHash []byte, d lh.Device) (lh.Device, error) {
+	ds, refused, err := db.ClaimDevices(ctx, sc, []Claim{{serial, claimHash, d}}, false)
+	if err != nil {
+		return d, err
+	}
+	if len(refused) > 0 {
+		return d, refused[0].Err
+	}
+	return ds[0], nil
+}
+
+// Claim is one device to be claimed; see [DB.ClaimDevice].
+type Claim struct {
+	Serial string
+	Hash   []byte // of the claim code
+	Device lh.Device
+}
+
+// ClaimDevices claims all of them or none, in one transaction, and then says for each row that is in the way why. With dry
+// it only says so.
+func (db *DB) ClaimDevices(ctx context.Context, sc Scope, claims []Claim, dry bool) (ds []lh.Device, refused []RowError, err error) {
 	if err := sc.need(lh.PermConfigure); err != nil {
-		return d, err
+		return nil, nil, err
 	}
-	if !sc.Sees(d.Location) {
-		return d, noLocation()
+	items := make([]listed, len(claims))
+	seen := make(map[string]bool, len(claims))
+	for i, c := range claims {
+		if items[i], err = db.claimable(ctx, sc, c); err == nil && seen[c.Serial] {
+			err = lh.Errorf(lh.Conflict, "this serial stands in an earlier row, too")
+		}
+		if err != nil && lh.CodeOf(err) == lh.Internal {
+			return nil, nil, fmt.Errorf("claim device: %w", err)
+		}
+		if err != nil {
+			refused = append(refused, RowError{i, err})
+		}
+		seen[c.Serial] = true
 	}
-	wrong := lh.Errorf(lh.Invalid, "serial and claim code do not fit; check both on the device's label")
-	it, err := db.Inventory(ctx, serial)
-	if lh.CodeOf(err) == lh.NotFound {
-		return d, wrong
-	}
-	if err != nil {
-		return d, err
-	}
-	if !hashesEqual(it.ClaimHash, claimHash) {
-		return d, wrong
-	}
-	if len(it.UsedKey) > 0 {
-		return d, lh.Errorf(lh.Conflict, "this claim code is used up; ask the operator for a new one")
-	}
-	index, err := db.master.BlindIndex("inventory.serial", serial)
-	if err != nil {
-		return d, err
+	if len(refused) > 0 {
+		return nil, refused, nil
 	}
 	k, err := db.key(ctx, db.read, string(sc.project))
 	if err != nil {
+		return nil, nil, err
+	}
+	err = db.bulk(ctx, dry, func(t *tx) error {
+		ds, refused = make([]lh.Device, len(claims)), nil
+		for i, c := range claims {
+			if ds[i], err = t.claim(ctx, sc, k, items[i], c); err != nil {
+				if lh.CodeOf(err) == lh.Internal {
+					return err
+				}
+				refused = append(refused, RowError{i, err})
+			}
+		}
+		return enough(refused)
+	})
+	if err != nil && len(refused) == 0 {
+		if lh.CodeOf(err) == lh.Internal {
+			err = fmt.Errorf("claim device: %w", err)
+		}
+		return nil, nil, err
+	}
+	return ds, refused, nil
+}
+
+// listed is a device in the inventory that may be claimed.
+type listed struct {
+	lh.Inventory
+	index []byte
+}
+
+// claimable looks a device up whose code is right.
+func (db *DB) claimable(ctx context.Context, sc Scope, c Claim) (listed, error) {
+	if !sc.Sees(c.Device.Location) {
+		return listed{}, noLocation()
+	}
+	if err := checkNotes(c.Device.Attributes, c.Device.Note); err != nil {
+		return listed{}, err
+	}
+	wrong := lh.Errorf(lh.Invalid, "serial and claim code do not fit; check both on the device's label")
+	it, err := db.Inventory(ctx, c.Serial)
+	if lh.CodeOf(err) == lh.NotFound {
+		return listed{}, wrong
+	}
+	if err != nil {
+		return listed{}, err
+	}
+	if !hashesEqual(it.ClaimHash, c.Hash) {
+		return listed{}, wrong
+	}
+	if len(it.UsedKey) > 0 {
+		return listed{}, lh.Errorf(lh.Conflict, "this claim code is used up; ask the operator for a new one")
+	}
+	index, err := db.master.BlindIndex("inventory.serial", c.Serial)
+	return listed{it, index}, err
+}
+
+// claim binds a device to the scope's project.
+func (t *tx) claim(ctx context.Context, sc Scope, k *seal.Key, it listed, c Claim) (lh.Device, error) {
+	d := c.Device
+	var project lh.ProjectID
+	var device lh.DeviceID
+	err := t.db.row(ctx, t, `SELECT project_id, device_id FROM inventory WHERE serial_index = $1`, it.index).Scan(&project, &device)
+	if err != nil {
 		return d, err
 	}
-	err = db.update(ctx, func(t *tx) error {
-		var project lh.ProjectID
-		var device lh.DeviceID
-		err := db.row(ctx, t, `SELECT project_id, device_id FROM inventory WHERE serial_index = $1`, index).Scan(&project, &device)
-		if err != nil {
-			return err
+	if project != "" && project != sc.project {
+		return d, lh.Errorf(lh.Conflict, "this device belongs to a project already; its owner must release it first")
+	}
+	if d.Location != "" {
+		if err := t.locationIsThere(ctx, sc, d.Location); err != nil {
+			return d, err
 		}
-		if project != "" && project != sc.project {
-			return lh.Errorf(lh.Conflict, "this device belongs to a project already; its owner must release it first")
+	}
+	d.Serial, d.Hardware, d.Project, d.State, d.Created = c.Serial, it.Hardware, sc.project, lh.DeviceClaimed, t.now
+	again := device != ""
+	if d.ID = device; !again {
+		d.ID = lh.NewDeviceID()
+	}
+	err = t.audit(ctx, sc.project, sc.actor, "device.claim", string(d.ID), map[string]any{"serial": c.Serial, "name": d.Name, "location_id": d.Location})
+	if err != nil {
+		return d, err
+	}
+	if again {
+		if _, err := t.db.device(ctx, t, sc, d.ID); err != nil { // it may be at a location this scope does not see
+			return d, err
 		}
-		if d.Location != "" {
-			if err := t.locationIsThere(ctx, sc, d.Location); err != nil {
-				return err
-			}
+		if err := t.alsoChanged(ctx, sc.project, "element", lh.ChangedElement, `device_id = $6`, d.ID); err != nil {
+			return d, err
 		}
-		d.Serial, d.Hardware, d.Project, d.State, d.Created = serial, it.Hardware, sc.project, lh.DeviceClaimed, t.now
-		again := device != ""
-		if d.ID = device; !again {
-			d.ID = lh.NewDeviceID()
+		if _, err := t.exec(ctx, `UPDATE device SET state = $3 WHERE project_id = $1 AND id = $2`, sc.project, d.ID, lh.DeviceClaimed); err != nil {
+			return d, err
 		}
-		err = t.audit(ctx, sc.project, sc.actor, "device.claim", string(d.ID), map[string]any{"serial": serial, "name": d.Name, "location_id": d.Location})
-		if err != nil {
-			return err
+		if _, err := t.exec(ctx, `UPDATE element SET location_id = $3 WHERE project_id = $1 AND device_id = $2`, sc.project, d.ID, d.Location); err != nil {
+			return d, err
 		}
-		if again {
-			if _, err := db.device(ctx, t, sc, d.ID); err != nil { // it may be at a location this scope does not see
-				return err
-			}
-			if _, err := t.exec(ctx, `UPDATE device SET state = $3 WHERE project_id = $1 AND id = $2`, sc.project, d.ID, lh.DeviceClaimed); err != nil {
-				return err
-			}
-			if _, err := t.exec(ctx, `UPDATE element SET location_id = $3 WHERE project_id = $1 AND device_id = $2`, sc.project, d.ID, d.Location); err != nil {
-				return err
-			}
-			if err := t.writeDevice(ctx, sc, d, d.Location); err != nil {
-				return err
-			}
-			d, err = db.device(ctx, t, sc, d.ID)
-			return err
+		if err := t.writeDevice(ctx, sc, d, d.Location); err != nil {
+			return d, err
 		}
-		body, err := sealJSON(k, deviceBodyOf(d), place("device", sc.project, d.ID))
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `INSERT INTO device (project_id, id, location_id, state, created, last_seen, clock_offset, clock_suspect, body)
-			VALUES ($1, $2, $3, $4, $5, 0, 0, 0, $6)`, sc.project, d.ID, d.Location, d.State, d.Created, body)
-		if err != nil {
-			return err
-		}
-		n, err := t.exec(ctx, `UPDATE inventory SET project_id = $2, device_id = $3 WHERE serial_index = $1 AND device_id = ''`, index, sc.project, d.ID)
-		if err == nil && n == 0 {
-			return lh.Errorf(lh.Conflict, "this device was claimed just now by somebody else")
-		}
-		return err
-	})
-	if err != nil && lh.CodeOf(err) == lh.Internal {
-		return d, fmt.Errorf("claim device: %w", err)
+		return t.db.device(ctx, t, sc, d.ID)
+	}
+	body, err := sealJSON(k, deviceBodyOf(d), place("device", sc.project, d.ID))
+	if err != nil {
+		return d, err
+	}
+	_, err = t.exec(ctx, `INSERT INTO device (project_id, id, location_id, state, created, last_seen, clock_offset, clock_suspect, body)
+		VALUES ($1, $2, $3, $4, $5, 0, 0, 0, $6)`, sc.project, d.ID, d.Location, d.State, d.Created, body)
+	if err != nil {
+		return d, err
+	}
+	n, err := t.exec(ctx, `UPDATE inventory SET project_id = $2, device_id = $3 WHERE serial_index = $1 AND device_id = ''`, it.index, sc.project, d.ID)
+	if err == nil && n == 0 {
+		return d, lh.Errorf(lh.Conflict, "this device was claimed just now by somebody else")
 	}
 	return d, err
 }
