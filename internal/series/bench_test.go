@@ -190,6 +190,73 @@ func BenchmarkQueries(b *testing.B) {
 			return got.Count, err
 		}, yearDays*1440)
 	})
+	months, err := calc.NewCalendar(calc.Step{N: 1, Unit: calc.Month}, zone)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("year-monthly-simple", func(b *testing.B) {
+		measure(b, func() (used int64, err error) {
+			err = e.Aggregate(ctx, sc, el, from, from+yearDays*lh.DayMillis, series.View{}, months, calc.Options{Simple: true}, func(s *calc.Stats) error {
+				used += s.Used
+				return nil
+			})
+			return used, err
+		}, yearDays*1440)
+	})
 	b.Run("month-hourly", func(b *testing.B) { measure(b, statistics(30, calc.Hour, time.UTC), 30*1440) })
 	b.Run("year-daily-zone", func(b *testing.B) { measure(b, statistics(yearDays, calc.Day, zone), yearDays*1440) })
+}
+
+// BenchmarkSparse asks 60 years of one value a day for a chart and its yearly means, and tells what a sample takes.
+func BenchmarkSparse(b *testing.B) {
+	db := storetest.Open(b, storetest.SQLite(b))
+	sc := storetest.Project(b, db)
+	l := newLogger(b, db, sc, "rain")
+	e, _ := start(b, db, series.Options{})
+	const days = 60 * 365
+	from := lh.DayStart(-2000)
+	before, err := db.Size(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	var rs []wire.Record
+	for d := range days {
+		rs = append(rs, record(from+lh.Millis(d)*lh.DayMillis+7*3_600_000, float64(r.IntN(400))/10))
+		if len(rs) == 5000 || d == days-1 {
+			if err := e.Append(ctx, l.upload(b, l.seq, rs...)); err != nil {
+				b.Fatal(err)
+			}
+			l.seq += uint32(len(rs))
+			rs = rs[:0]
+		}
+	}
+	if err := e.FoldNow(ctx); err != nil {
+		b.Fatal(err)
+	}
+	after, err := db.Size(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	years, err := calc.NewCalendar(calc.Step{N: 1, Unit: calc.Year}, time.UTC)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.elements[0].Interval = lh.DayMillis
+	b.Run("chart", func(b *testing.B) {
+		measure(b, func() (int64, error) {
+			got, err := e.Reduce(ctx, sc, l.elements[0], from, from+days*lh.DayMillis, 2000)
+			return got.Count, err
+		}, days)
+		b.ReportMetric(float64(after.Used-before.Used)/days, "bytes/sample")
+	})
+	b.Run("yearly", func(b *testing.B) {
+		measure(b, func() (used int64, err error) {
+			err = e.Aggregate(ctx, sc, l.elements[0], from, from+days*lh.DayMillis, series.View{}, years, calc.Options{}, func(s *calc.Stats) error {
+				used += s.Used
+				return nil
+			})
+			return used, err
+		}, days)
+	})
 }

@@ -282,3 +282,46 @@ func check(t *testing.T, c *codec, got []lh.Sample) {
 		t.Fatalf("what was decoded does not encode to the same: %v", err)
 	}
 }
+
+// BenchmarkCodec is what a fold and a reader do with a day of minutes.
+func BenchmarkCodec(b *testing.B) {
+	c := newCodec()
+	day := minutes(20000, 1440)
+	body, err := c.encode(chunkMagic, 20000, day)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("%d bytes", len(body))
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.encode(chunkMagic, 20000, day); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("summarize", func(b *testing.B) {
+		for b.Loop() {
+			s := summarize(day)
+			s.encode(20000)
+		}
+	})
+	b.Run("samples", func(b *testing.B) {
+		var got []lh.Sample
+		for b.Loop() {
+			if got, err = c.decode(got[:0], chunkMagic, 20000, body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, mants := range map[string]bool{"values": false, "mantissas": true} {
+		b.Run(name, func(b *testing.B) {
+			w, cols := c.work(), c.columns()
+			for b.Loop() {
+				if what := w.readBlock(cols, 20000, body[5:], mants, false); what != "" {
+					b.Fatal(what)
+				}
+			}
+		})
+	}
+}

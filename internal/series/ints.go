@@ -16,13 +16,14 @@ func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
 // appendInts writes at least one number.
 func (w *work) appendInts(b []byte, nums []int64, rebase bool) []byte {
+	most := (len(nums)/8 + 8) / 3 // about three bytes a run against a bit a number
 	runs := 1
-	for i := 1; i < len(nums); i++ {
+	for i := 1; i < len(nums) && runs <= most; i++ {
 		if nums[i] != nums[i-1] {
 			runs++
 		}
 	}
-	if runs*3 <= len(nums)/8+8 { // about three bytes a run against a bit a number
+	if runs <= most {
 		b = append(b, intRuns)
 		for i := 0; i < len(nums); {
 			j := i + 1
@@ -38,38 +39,21 @@ func (w *work) appendInts(b []byte, nums []int64, rebase bool) []byte {
 	if rebase {
 		base = commonest(nums)
 	}
-	var most [9]int // how many numbers take so many bytes
-	for _, v := range nums {
-		most[(bits.Len64(zigzag(v-base))+7)/8]++
+	planes := 1
+	w.plane[0] = slices.Grow(w.plane[0][:0], len(nums))[:len(nums)]
+	extras := 0
+	for i, v := range nums {
+		u := zigzag(v - base)
+		w.plane[0][i] = byte(u)
+		if u > 0xff {
+			extras++
+		}
 	}
-	planes := planesFor(&most, len(nums))
+	if extras > len(nums)/4 { // one plane is not the best for sure
+		planes, extras = w.morePlanes(nums, base)
+	}
 	b = append(b, byte(planes))
 	b = binary.AppendVarint(b, base)
-	for p := range planes {
-		w.plane[p] = slices.Grow(w.plane[p][:0], len(nums))[:len(nums)]
-	}
-	extras := 0
-	if planes == 1 {
-		plane := w.plane[0][:len(nums)]
-		for i, v := range nums {
-			u := zigzag(v - base)
-			plane[i] = byte(u)
-			if u > 0xff {
-				extras++
-			}
-		}
-	} else {
-		for i, v := range nums {
-			u := zigzag(v - base)
-			for p := range planes {
-				w.plane[p][i] = byte(u)
-				u >>= 8
-			}
-			if u > 0 {
-				extras++
-			}
-		}
-	}
 	for p := range planes {
 		b = w.appendPacked(b, w.plane[p])
 	}
@@ -85,6 +69,29 @@ func (w *work) appendInts(b []byte, nums []int64, rebase bool) []byte {
 		}
 	}
 	return b
+}
+
+// morePlanes makes as many planes as are best, and returns how many numbers do not fit them.
+func (w *work) morePlanes(nums []int64, base int64) (planes, extras int) {
+	var most [9]int // how many numbers take so many bytes
+	for _, v := range nums {
+		most[(bits.Len64(zigzag(v-base))+7)/8]++
+	}
+	planes = planesFor(&most, len(nums))
+	for p := range planes {
+		w.plane[p] = slices.Grow(w.plane[p][:0], len(nums))[:len(nums)]
+	}
+	for i, v := range nums {
+		u := zigzag(v - base)
+		for p := range planes {
+			w.plane[p][i] = byte(u)
+			u >>= 8
+		}
+		if u > 0 {
+			extras++
+		}
+	}
+	return planes, extras
 }
 
 // planesFor weighs a plane, which a code makes smaller, against three bytes for each number that does not fit.

@@ -12,11 +12,6 @@ import (
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
 
-func putValue(b []byte, s lh.Sample) {
-	binary.LittleEndian.PutUint64(b, math.Float64bits(s.Value))
-	b[8] = byte(s.Flag)
-}
-
 func getValue(b []byte, s *lh.Sample) {
 	s.Value = math.Float64frombits(binary.LittleEndian.Uint64(b))
 	s.Flag = lh.Flag(b[8])

@@ -2,11 +2,21 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 )
+
+// TestChunkPlace: what chunks are bound to is built apart, and is the same.
+func TestChunkPlace(t *testing.T) {
+	for _, day := range []int32{0, -1, 20000, math.MinInt32} {
+		if got, want := chunkPlace("prj_a", "elm_b", day, "body"), place("chunk", lh.ProjectID("prj_a"), lh.ElementID("elm_b"), day, "body"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
 
 // TestPlaceStays holds the form that everything sealed so far is bound to.
 func TestPlaceStays(t *testing.T) {
