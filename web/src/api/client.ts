@@ -13,6 +13,12 @@ export type Location = Schemas['Location'];
 export type Element = Schemas['Element'];
 export type Latest = Schemas['Latest'];
 export type Member = Schemas['Member'];
+export type Factors = Schemas['Factors'];
+export type FactorNeed = Schemas['FactorNeed'];
+export type LogInAnswer = Schemas['LogIn'];
+export type Account = Schemas['Account'];
+export type Link = Schemas['Link'];
+export type LoggedIn = Schemas['LoggedIn'];
 /** battery is null for a device that measures none; OpenAPI cannot say so beside a reference. */
 export type Device = Omit<Schemas['Device'], 'battery'> & { battery: Schemas['Reading'] | null };
 

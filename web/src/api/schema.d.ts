@@ -44,6 +44,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/caller": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who am I, as a person or a program */
+        get: operations["get-caller"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/installation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How one gets an account here */
+        get: operations["get-installation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integrations/{integration}/samples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send samples, by an integration's key: all of them are stored, or none */
+        post: operations["send-samples"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integrations/{integration}/write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send samples in InfluxDB line protocol: all of them are stored, or none */
+        post: operations["send-lines"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/invitations": {
         parameters: {
             query?: never;
@@ -89,6 +157,496 @@ export interface paths {
         put?: never;
         /** Turn an invitation down */
         post: operations["decline-invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Choose a new password by a link
+         * @description Every session of the account ends. Then log in.
+         */
+        post: operations["reset-password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a one-time link is for, without using it up */
+        post: operations["show-link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/sign-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the account that a link is for
+         * @description The account's address is the one that the link was sent to. Where the link came with an invitation to a project, the account is a member of it. Then log in.
+         */
+        post: operations["sign-up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm an address, or undo its change, by a link
+         * @description For links whose purpose is verify_email, change_email or undo_email.
+         */
+        post: operations["use-link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My account */
+        get: operations["get-account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change my account */
+        patch: operations["change-account"];
+        trace?: never;
+    };
+    "/api/v1/me/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete my account, for good
+         * @description What it did stays in the audit trails, by its id alone. Conflict: it is the last owner of a project, which is named.
+         */
+        post: operations["delete-account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for another address: the link that makes the change comes there by mail
+         * @description When the link is opened, the old address gets a mail with a link that undoes the change for seven days.
+         */
+        post: operations["change-email"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What I prove who I am with */
+        get: operations["get-factors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Link an account at a provider with what it sent back */
+        post: operations["link-identity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/identities/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set out to link an account at a provider */
+        post: operations["start-link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/identities/{identity}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Unlink an account at a provider */
+        delete: operations["unlink-identity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Add a passkey */
+        post: operations["add-passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/passkeys/question": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Get what a browser is to make a passkey from */
+        post: operations["begin-passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/passkeys/{passkey}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a passkey */
+        delete: operations["remove-passkey"];
+        options?: never;
+        head?: never;
+        /** Call a passkey something else */
+        patch: operations["rename-passkey"];
+        trace?: never;
+    };
+    "/api/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change my password
+         * @description Every other session ends; this one goes on under the token in the answer, the one it had is worth nothing. An account with a second factor, or without a password, needs confirm-session first instead of the current password.
+         */
+        put: operations["change-password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Get new recovery codes in the place of the old */
+        post: operations["renew-recovery-codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List where I am logged in */
+        get: operations["list-sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions/end-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End all of my sessions but this one */
+        post: operations["end-other-sessions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End one of my sessions */
+        delete: operations["end-session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to set up an authenticator app */
+        post: operations["begin-totp"];
+        /** Remove the authenticator app */
+        delete: operations["remove-totp"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set up an authenticator app with its first code */
+        post: operations["confirm-totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a link that proves my address */
+        post: operations["verify-email"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/oauth/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get an access token (OAuth 2.0, client credentials)
+         * @description RFC 6749, section 4.4. The client id is the service account's, the secret one of its keys, by HTTP Basic or in the form. Errors are those of RFC 6749, section 5.2.
+         */
+        post: operations["get-token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pairings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to log in a program that has no browser
+         * @description The program shows the code to a person, who is logged in in a browser and allows it there; then finish-pairing gives it a session.
+         */
+        post: operations["ask-pairing"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pairings/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask whether somebody allowed it; if so, log in */
+        post: operations["finish-pairing"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pairings/{code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What asks to be logged in with this code */
+        get: operations["get-pairing"];
+        put?: never;
+        /** Allow a program to log in as me, or refuse it */
+        post: operations["answer-pairing"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a new password: its link comes by mail
+         * @description The answer is the same, and takes as long, whether the address has an account: only the mail tells.
+         */
+        post: operations["ask-password-reset"];
         delete?: never;
         options?: never;
         head?: never;
@@ -201,6 +759,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was changed since a cursor, and which days of series got samples
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["list-changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/devices": {
         parameters: {
             query?: never;
@@ -225,6 +803,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/devices/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Claim many devices, from JSON or CSV, all or none
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["claim-devices"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/devices/{device}": {
         parameters: {
             query?: never;
@@ -239,7 +837,11 @@ export interface paths {
         get: operations["get-device"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete a device that is revoked; its elements stay, or go with their series
+         * @description Needs the permission “configure” in the project.
+         */
+        delete: operations["delete-device"];
         options?: never;
         head?: never;
         /**
@@ -293,6 +895,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/elements/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add many elements that no device feeds, from JSON or CSV, all or none
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["create-elements"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/elements/{element}": {
         parameters: {
             query?: never;
@@ -307,7 +929,11 @@ export interface paths {
         get: operations["get-element"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete an element with its series, for good
+         * @description Needs the permission “destroy” in the project.
+         */
+        delete: operations["delete-element"];
         options?: never;
         head?: never;
         /**
@@ -335,6 +961,26 @@ export interface paths {
          * @description Needs the permission “configure” in the project.
          */
         post: operations["approve-series"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/elements/{element}/approvals/{approval}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an approval
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["get-approval"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -385,6 +1031,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/elements/{element}/corrections/{correction}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a correction
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["get-correction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/elements/{element}/corrections/{correction}/revoke": {
         parameters: {
             query?: never;
@@ -420,6 +1086,210 @@ export interface paths {
          * @description Needs the permission “destroy” in the project.
          */
         delete: operations["delete-series"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the exports
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["list-exports"];
+        put?: never;
+        /**
+         * Ask for an export, which is made in the background
+         * @description An export of kind “project” needs the permission “administer”. Location says where its progress is. Needs the permission “read” in the project.
+         */
+        post: operations["create-export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/exports/{export}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an export: how far it is
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["get-export"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel or remove an export
+         * @description Needs the permission “read” in the project.
+         */
+        delete: operations["remove-export"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/exports/{export}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download an export's file, whole or in parts (Range)
+         * @description Needs the permission “read” in the project.
+         */
+        get: operations["get-export-file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/integrations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the integrations
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["list-integrations"];
+        put?: never;
+        /**
+         * Add an integration, which sends samples
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["create-integration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/integrations/{integration}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an integration
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["get-integration"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an integration, with its keys, at once; what it sent stays
+         * @description Needs the permission “administer” in the project.
+         */
+        delete: operations["delete-integration"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an integration
+         * @description Needs the permission “administer” in the project.
+         */
+        patch: operations["change-integration"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/integrations/{integration}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys of an integration
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["list-integration-keys"];
+        put?: never;
+        /**
+         * Make a key; its secret is shown once
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["create-integration-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/integrations/{integration}/keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a key at once
+         * @description Needs the permission “administer” in the project.
+         */
+        delete: operations["revoke-integration-key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/integrations/{integration}/keys/{key}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a key in the place of another one, which ends at a set time
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["rotate-integration-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/integrations/{integration}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an integration sent, by day
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["get-integration-usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -593,6 +1463,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/locations/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add many locations, from JSON or CSV, all or none
+         * @description Needs the permission “configure” in the project.
+         */
+        post: operations["create-locations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/locations/{location}": {
         parameters: {
             query?: never;
@@ -705,6 +1595,142 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/service-accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the service accounts
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["list-service-accounts"];
+        put?: never;
+        /**
+         * Add a service account
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["create-service-account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/service-accounts/{account}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a service account
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["get-service-account"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a service account, with its keys and tokens, at once
+         * @description Needs the permission “administer” in the project.
+         */
+        delete: operations["delete-service-account"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a service account
+         * @description Needs the permission “administer” in the project.
+         */
+        patch: operations["change-service-account"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/service-accounts/{account}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys of a service account
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["list-service-account-keys"];
+        put?: never;
+        /**
+         * Make a key; its secret is shown once
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["create-service-account-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/service-accounts/{account}/keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a key, and every token got by it, at once
+         * @description Needs the permission “administer” in the project.
+         */
+        delete: operations["revoke-service-account-key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/service-accounts/{account}/keys/{key}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a key in the place of another one, which ends at a set time
+         * @description Needs the permission “administer” in the project.
+         */
+        post: operations["rotate-service-account-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/service-accounts/{account}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a service account did, by day and class of operations
+         * @description Needs the permission “administer” in the project.
+         */
+        get: operations["get-service-account-usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/statistics": {
         parameters: {
             query?: never;
@@ -784,10 +1810,299 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirm that it is still you, for what needs that */
+        post: operations["confirm-session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/confirm/question": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Get what a browser is to ask of its passkeys, to confirm that it is still you */
+        post: operations["ask-passkey-again"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Finish a log-in that needs a second factor */
+        post: operations["finish-log-in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/oidc/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Log in with what the provider sent back */
+        post: operations["finish-provider-log-in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/oidc/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set out to log in by a provider */
+        post: operations["start-provider-log-in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Log in with a passkey alone */
+        post: operations["log-in-with-passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/passkey/question": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Get what a browser is to ask of its passkeys, to log in */
+        post: operations["ask-passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the identity providers by which people may log in */
+        get: operations["list-providers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for an account: its link comes by mail
+         * @description Where people sign up by themselves. The answer is the same, and takes as long, whether the address has an account: only the mail tells.
+         */
+        post: operations["ask-sign-up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List everybody who has an account
+         * @description For operators of the installation.
+         */
+        get: operations["list-users"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Invite an address to make an account
+         * @description For operators of the installation.
+         */
+        post: operations["invite-user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Bar an account; its sessions end at once
+         * @description For operators of the installation.
+         */
+        post: operations["disable-user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a barred account in again
+         * @description For operators of the installation.
+         */
+        post: operations["enable-user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The same where clients of InfluxDB 2 send it, with “Authorization: Token” and the key */
+        post: operations["send-influx-2"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The same where clients of InfluxDB 1 send it, with the key as the password of HTTP Basic */
+        post: operations["send-influx-1"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Account: {
+            /** Format: int64 */
+            created: number;
+            /**
+             * Format: int64
+             * @description When an operator barred the account; 0: it is not barred
+             */
+            disabled: number;
+            email: string;
+            id: string;
+            name: string;
+            /** @description Manages the installation */
+            operator: boolean;
+            /**
+             * Format: int64
+             * @description When the address was proven to be theirs; 0: it was not
+             */
+            verified: number;
+        };
         AddCorrectionInputBody: {
             /** Format: double */
             a?: number;
@@ -816,6 +2131,21 @@ export interface components {
              * @description Last instant, excluded
              */
             to: number;
+        };
+        AddPasskeyInputBody: {
+            /** @example Phone */
+            name: string;
+            /** @description What the browser's navigator.credentials.create gave for the options of begin-passkey, as its toJSON says it */
+            passkey: unknown;
+        };
+        AddedPasskey: {
+            passkey: components["schemas"]["Passkey"];
+            /** @description Each works once. Empty where there were some already, which stay as they are */
+            recovery_codes: string[];
+        };
+        AnswerPairingInputBody: {
+            /** @description Log the program in as you, or refuse it */
+            allow: boolean;
         };
         Approval: {
             by: components["schemas"]["Who"];
@@ -849,6 +2179,21 @@ export interface components {
              * @description Last instant, excluded
              */
             to: number;
+        };
+        AskInputBody: {
+            /** @example ana@example.org */
+            email: string;
+        };
+        AskPairingInputBody: {
+            /**
+             * @description What asks, for the person who decides
+             * @example loggerhead 1.4 on field-laptop
+             */
+            client: string;
+        };
+        AskPasskeyInputBody: {
+            /** @description Of a log-in that needs a second factor; without it, whoever has a passkey of this hub may answer */
+            token?: string;
         };
         AuditEvent: {
             /** @example device.claim */
@@ -904,27 +2249,134 @@ export interface components {
                 [key: string]: number | null;
             };
         };
+        Bulk: {
+            /** @description Nothing was made: it would have been */
+            dry_run: boolean;
+            /** @description What was made, in the order of the rows; none in a dry run */
+            items: components["schemas"]["BulkItem"][];
+            /** Format: int64 */
+            rows: number;
+        };
+        BulkItem: {
+            id: string;
+            /**
+             * Format: int64
+             * @description From 1; the head of a table is none
+             */
+            row: number;
+        };
+        Caller: {
+            /**
+             * Format: int64
+             * @description When the session or the account ends; 0 is never
+             */
+            expires: number;
+            /** @description The address the hub sees the request come from */
+            from: string;
+            id: string;
+            /** @enum {string} */
+            kind: "user" | "service account";
+            name: string;
+            /** @description Of a service account */
+            project?: string;
+            /** @description Of a service account */
+            role?: string;
+        };
+        Change: {
+            /** @description Of a correction or an approval */
+            element_id?: string;
+            /**
+             * Format: int64
+             * @description The range of a series that it concerns
+             */
+            from?: number;
+            /**
+             * @description Of a member, the user's
+             * @example elm_0123456789abcdef
+             */
+            id: string;
+            /**
+             * @description project, member, location, device, element, series (samples were deleted; id is the element's), correction, approval; to administrators also whatever else is audited
+             * @example element
+             */
+            kind: string;
+            /**
+             * @description What left the locations that you see reads as deleted
+             * @enum {string}
+             */
+            operation: "create" | "change" | "delete";
+            /** Format: int64 */
+            time: number;
+            /** Format: int64 */
+            to?: number;
+            /**
+             * Format: int64
+             * @description Counts the changes of this thing; its ETag begins with it
+             */
+            version: number;
+        };
+        ChangeAccountInputBody: {
+            /** @example Ana Andersen */
+            name: string;
+        };
         ChangeDeviceInputBody: {
+            /** @description Takes the place of all there were */
+            attributes?: {
+                [key: string]: string;
+            };
             /** @description Empty takes it from its location */
             location_id?: string;
             /** Format: int64 */
             max_offline?: number;
             name?: string;
+            note?: string;
         };
         ChangeElementInputBody: {
+            /** @description Takes the place of all there were */
+            attributes?: {
+                [key: string]: string;
+            };
+            /** @description Port and quantity on the device */
+            channel?: string;
             color?: string;
+            /** @description Device that feeds it from now on; empty takes it off its device, whose next samples go to a new element */
+            device_id?: string;
             /** Format: int64 */
             digits?: number;
+            /** @description Where it stands, if no device feeds it; empty is nowhere */
+            location_id?: string;
             name?: string;
+            note?: string;
             quantity?: string;
             unit?: string;
         };
+        ChangeEmailInputBody: {
+            /** @example ana@example.net */
+            email: string;
+            /** @description Of the account; not needed where the session was confirmed (confirm-session) */
+            password?: string;
+        };
+        ChangeIntegrationInputBody: {
+            /** @description The whole list */
+            elements?: components["schemas"]["IntegrationElement"][];
+            enabled?: boolean;
+            /** Format: int64 */
+            expires?: number;
+            name?: string;
+            networks?: string[];
+            skip_unknown?: boolean;
+        };
         ChangeLocationInputBody: {
+            /** @description Takes the place of all there were */
+            attributes?: {
+                [key: string]: string;
+            };
             /** Format: double */
             latitude?: number;
             /** Format: double */
             longitude?: number;
             name?: string;
+            note?: string;
             zone?: string;
         };
         ChangeMemberInputBody: {
@@ -932,6 +2384,12 @@ export interface components {
             locations?: string[] | null;
             /** @enum {string} */
             role: "viewer" | "editor" | "administrator" | "owner";
+        };
+        ChangePasswordInputBody: {
+            /** @description The password until now; not needed where the session was confirmed (confirm-session) */
+            current?: string;
+            /** @description At least ten characters, and none of those that everybody tries */
+            password: string;
         };
         ChangeProjectInputBody: {
             description?: string;
@@ -949,17 +2407,66 @@ export interface components {
             /** @example Europe/Copenhagen */
             zone?: string;
         };
-        ClaimDeviceInputBody: {
-            /** @example 7K2M-9QXD-4HTB-0RNV-6PWE */
-            claim_code: string;
-            location_id?: string;
+        ChangeServiceInputBody: {
+            enabled?: boolean;
+            /** Format: int64 */
+            expires?: number;
+            locations?: string[];
+            name?: string;
+            networks?: string[];
+            /** @enum {string} */
+            role?: "viewer" | "editor" | "administrator";
+        };
+        ChangedDay: {
+            element_id: string;
             /**
              * Format: int64
-             * @default 3600
+             * @description The UTC day: first instant, included
              */
-            max_offline: number;
-            name: string;
-            serial: string;
+            from: number;
+            /**
+             * Format: int64
+             * @description When the hub filed them, some minutes after they came
+             */
+            time: number;
+            /**
+             * Format: int64
+             * @description Last instant, excluded
+             */
+            to: number;
+        };
+        Changes: {
+            /** @description For since, the next time; keep it until what is here is taken over */
+            cursor: string;
+            /** @description Each day stands once, with the last time that samples came into it */
+            days: components["schemas"]["ChangedDay"][];
+            items: components["schemas"]["Change"][];
+            /** @description There is more already: ask at once */
+            more: boolean;
+        };
+        ConfirmSessionInputBody: {
+            /**
+             * @description Of an authenticator app
+             * @example 123456
+             */
+            code?: string;
+            /** @description What the browser's navigator.credentials.get gave for the options of ask-passkey, as its toJSON says it */
+            passkey?: unknown;
+            /** @description Needed where the account has one, but with a passkey */
+            password?: string;
+            /** @description One of the codes kept for an emergency */
+            recovery_code?: string;
+        };
+        ConfirmTOTPInputBody: {
+            /**
+             * @description That the app shows
+             * @example 123456
+             */
+            code: string;
+        };
+        Confirmation: {
+            /** Format: int64 */
+            until: number;
         };
         Correction: {
             /** Format: double */
@@ -992,33 +2499,65 @@ export interface components {
             /** Format: int64 */
             to: number;
         };
-        CreateElementInputBody: {
-            /** @default #3b75af */
-            color: string;
+        CreateExportInputBody: {
             /**
              * Format: int64
-             * @default 2
+             * @description As the series stood at that moment; 0 is now
              */
-            digits: number;
-            /** Format: int64 */
-            interval_ms?: number;
-            location_id?: string;
+            as_of?: number;
+            /** @description Ids; none is all elements, of the location if one is given */
+            elements?: string[] | null;
+            /** @description With the quality of each sample or bucket, by QARTOD */
+            flags?: boolean;
             /**
-             * @default instantaneous
+             * @description csv without it
              * @enum {string}
              */
-            meaning: "instantaneous" | "preceding_mean" | "preceding_sum" | "preceding_min" | "preceding_max" | "succeeding_mean" | "counter";
-            name: string;
-            quantity?: string;
-            unit?: string;
-        };
-        CreateLocationInputBody: {
-            /** Format: double */
-            latitude?: number;
-            /** Format: double */
-            longitude?: number;
-            name: string;
+            format?: "csv" | "ndjson" | "xlsx" | "parquet" | "zip";
+            /**
+             * Format: int64
+             * @description First instant, included
+             */
+            from?: number;
+            /** @description Of the buckets, as for get-statistics; without it mean, min, max */
+            functions?: string[] | null;
+            /**
+             * @description “project” is a ZIP of everything: every series, what describes it, corrections, approvals, the audit trail; with it only the kind may be given
+             * @default series
+             * @enum {string}
+             */
+            kind: "series" | "project";
+            /**
+             * @description wide: a row for each time, a column for each element (at most 200); long: a row for each sample; consibio: CSV as Consibio Cloud writes it. wide without it
+             * @enum {string}
+             */
+            layout?: "wide" | "long" | "consibio";
+            location_id?: string;
+            /** @description What was measured, without corrections and approvals */
+            raw?: boolean;
+            /**
+             * @description Statistics of buckets of this length instead of samples, as for get-statistics
+             * @example PT1H
+             */
+            step?: string;
+            /**
+             * Format: int64
+             * @description Last instant, excluded; needed for series
+             */
+            to?: number;
+            /** @description In which times are written and days are cut: an IANA time zone, or an offset such as +01:00; without it the project's */
             zone?: string;
+        };
+        CreateIntegrationInputBody: {
+            elements?: components["schemas"]["IntegrationElement"][] | null;
+            /** @description True unless you say otherwise */
+            enabled?: boolean;
+            /** Format: int64 */
+            expires?: number;
+            /** @example Weather service */
+            name: string;
+            networks?: string[] | null;
+            skip_unknown?: boolean;
         };
         CreateProjectInputBody: {
             description?: string;
@@ -1035,8 +2574,42 @@ export interface components {
              */
             zone: string;
         };
+        CreateServiceInputBody: {
+            /** @description True unless you say otherwise */
+            enabled?: boolean;
+            /**
+             * Format: int64
+             * @description 0 is never
+             */
+            expires?: number;
+            /** @description None is the whole project; an administrator is always of the whole */
+            locations?: string[] | null;
+            /** @example Nightly export */
+            name: string;
+            /**
+             * @description From which it may ask; none is from everywhere
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            networks?: string[] | null;
+            /**
+             * @description At most your own, and never owner
+             * @enum {string}
+             */
+            role: "viewer" | "editor" | "administrator";
+        };
+        DeleteAccountInputBody: {
+            /** @description Of the account; not needed where the session was confirmed (confirm-session) */
+            password?: string;
+        };
         Device: {
-            /** @description The newest battery voltage, if the device measures it */
+            /** @description Keys and values of your own; lists filter by them */
+            attributes: {
+                [key: string]: string;
+            };
+            /** @description The newest battery voltage; null where the device measures none, or has sent none */
             battery: components["schemas"]["Reading"];
             /**
              * Format: int64
@@ -1072,12 +2645,17 @@ export interface components {
              */
             max_offline: number;
             name: string;
+            note: string;
             online: boolean;
             serial: string;
             /** @enum {string} */
             state: "claimed" | "enrolled" | "revoked";
         };
         Element: {
+            /** @description Keys and values of your own; lists filter by them */
+            attributes: {
+                [key: string]: string;
+            };
             /**
              * @description Port and quantity on the device
              * @example 1/water_level
@@ -1107,6 +2685,7 @@ export interface components {
              */
             meaning: "instantaneous" | "preceding_mean" | "preceding_sum" | "preceding_min" | "preceding_max" | "succeeding_mean" | "counter";
             name: string;
+            note: string;
             /** @example water_level */
             quantity: string;
             /**
@@ -1142,6 +2721,119 @@ export interface components {
             /** @description In which its buckets are cut */
             zone: string;
         };
+        Ended: {
+            /** Format: int64 */
+            ended: number;
+        };
+        Export: {
+            by_id: string;
+            /** @description Who asked */
+            by_kind: string;
+            /** Format: int64 */
+            created: number;
+            /**
+             * Format: int64
+             * @description Samples there are; 0 while they are not counted
+             */
+            expected: number;
+            /**
+             * Format: int64
+             * @description When it is removed; 0 while it is not finished
+             */
+            expires: number;
+            /** @description Path of the file, when it is ready */
+            file?: string;
+            /**
+             * Format: int64
+             * @description 0: not yet
+             */
+            finished: number;
+            id: string;
+            /** @description Of the file */
+            name: string;
+            /**
+             * Format: double
+             * @description How much of the samples is written, 0 to 1; null while it is not known
+             */
+            progress: number | null;
+            /** @description Why it failed, and what to do */
+            reason?: string;
+            request: components["schemas"]["ExportDefinition"];
+            /**
+             * Format: int64
+             * @description Samples written
+             */
+            samples: number;
+            /**
+             * Format: int64
+             * @description Bytes of the file so far
+             */
+            size: number;
+            /** @enum {string} */
+            state: "waiting" | "running" | "ready" | "failed";
+        };
+        ExportDefinition: {
+            /** Format: int64 */
+            as_of: number;
+            elements: string[];
+            flags: boolean;
+            /** @enum {string} */
+            format: "csv" | "ndjson" | "xlsx" | "parquet" | "zip";
+            /**
+             * Format: int64
+             * @description First instant, included
+             */
+            from: number;
+            functions: string[];
+            /** @enum {string} */
+            kind: "series" | "project";
+            /** @enum {string} */
+            layout?: "wide" | "long" | "consibio";
+            raw: boolean;
+            step?: string;
+            /**
+             * Format: int64
+             * @description Last instant, excluded
+             */
+            to: number;
+            zone: string;
+        };
+        FactorNeed: {
+            /** Format: int64 */
+            expires: number;
+            /** @description So will a passkey */
+            passkey: boolean;
+            /** @description So will a recovery code */
+            recovery_code: boolean;
+            /** @description For finish-log-in and ask-passkey, and for nothing else */
+            token: string;
+            /** @description A code of an authenticator app will do */
+            totp: boolean;
+        };
+        Factors: {
+            /**
+             * Format: int64
+             * @description Until when this session counts as confirmed; 0: it does not
+             */
+            confirmed_until: number;
+            /** @description Linked accounts at providers */
+            identities: components["schemas"]["Identity"][];
+            passkeys: components["schemas"]["Passkey"][];
+            /** @description Whether this hub has a name, which passkeys need */
+            passkeys_possible: boolean;
+            /** @description Whether the account has one */
+            password: boolean;
+            /**
+             * Format: int64
+             * @description How many recovery codes are left
+             */
+            recovery_codes: number;
+            /**
+             * Format: int64
+             * @description Since when codes of an authenticator app are asked for; 0: they are not
+             */
+            totp: number;
+        };
         FillSample: {
             /**
              * Format: int64
@@ -1154,6 +2846,91 @@ export interface components {
             time: number;
             /** Format: double */
             value: number;
+        };
+        FinishLogInInputBody: {
+            /**
+             * @description Of an authenticator app
+             * @example 123456
+             */
+            code?: string;
+            /** @description What the browser's navigator.credentials.get gave for the options of ask-passkey, as its toJSON says it */
+            passkey?: unknown;
+            /** @description One of the codes kept for an emergency */
+            recovery_code?: string;
+            /** @description What log-in gave as factor.token */
+            token: string;
+        };
+        FinishPairingInputBody: {
+            code: string;
+            secret: string;
+        };
+        FinishVisitInputBody: {
+            code?: string;
+            error?: string;
+            iss?: string;
+            provider: string;
+            /** @description This and the rest: the query parameters with which the provider sent the browser back */
+            state: string;
+        };
+        Identity: {
+            /** Format: int64 */
+            created: number;
+            /** @description As the provider said when it was linked; may be empty */
+            email: string;
+            id: string;
+            /** @description Its label; its address where it is no longer configured */
+            provider: string;
+            /**
+             * Format: int64
+             * @description Last; 0: never
+             */
+            used: number;
+        };
+        Installation: {
+            /** @description Whether the hub sends mail. Where it does not, its operator passes links on: ask them */
+            mail: boolean;
+            /**
+             * Format: int64
+             * @description Least number of characters of a password
+             * @example 10
+             */
+            min_password: number;
+            /**
+             * @description open: whoever proves an e-mail address may make an account; invitation: whoever was invited
+             * @enum {string}
+             */
+            sign_up: "open" | "invitation";
+        };
+        Integration: {
+            /** Format: int64 */
+            created: number;
+            /** @description The only ones it may send samples of */
+            elements: components["schemas"]["IntegrationElement"][];
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description 0 is never
+             */
+            expires: number;
+            id: string;
+            name: string;
+            /** @description From which it may send; none is from everywhere */
+            networks: string[];
+            /** @description Leave out what names no element of the list, instead of refusing all that came with it */
+            skip_unknown: boolean;
+        };
+        IntegrationElement: {
+            /** @description Of an element that no device feeds */
+            element_id: string;
+            field?: string;
+            /** @description In line protocol, with field and tags */
+            measurement?: string;
+            /** @description What it is called in JSON, beside its id */
+            name?: string;
+            /** @description Those that a point must have; it may have others */
+            tags?: {
+                [key: string]: string;
+            };
         };
         Invitation: {
             /** Format: int64 */
@@ -1190,6 +2967,33 @@ export interface components {
             /** @example prj_0123456789abcdef */
             project_id: string;
         };
+        Key: {
+            /** Format: int64 */
+            created: number;
+            /**
+             * Format: int64
+             * @description 0 is never; a key that has ended is shown for 30 days more
+             */
+            expires: number;
+            id: string;
+            name: string;
+            /**
+             * Format: int64
+             * @description About when it was last used, to a minute; 0 is never
+             */
+            used: number;
+            /** @description From which network it was last used: an address of IPv4, a /64 of IPv6 */
+            used_from: string;
+        };
+        KeyBody: {
+            /**
+             * Format: int64
+             * @description 0 is never
+             */
+            expires?: number;
+            /** @description Where it is used */
+            name?: string;
+        };
         Latest: {
             element_id: string;
             /**
@@ -1206,6 +3010,33 @@ export interface components {
             time: number;
             /** Format: double */
             value: number;
+        };
+        Link: {
+            /** @description The address that it was sent to */
+            email: string;
+            /** Format: int64 */
+            expires: number;
+            /** @description It came with an invitation to a project */
+            project: boolean;
+            /** @enum {string} */
+            purpose: "sign_up" | "invitation" | "password_reset" | "verify_email" | "change_email" | "undo_email";
+        };
+        LinkInputBody: {
+            /**
+             * @description What stands behind the # of the link
+             * @example lhl_…
+             */
+            token: string;
+        };
+        ListAccountBody: {
+            items: components["schemas"]["Account"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
         };
         ListApprovalBody: {
             items: components["schemas"]["Approval"][];
@@ -1257,8 +3088,38 @@ export interface components {
              */
             total?: number;
         };
+        ListExportBody: {
+            items: components["schemas"]["Export"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListIntegrationBody: {
+            items: components["schemas"]["Integration"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
         ListInvitationBody: {
             items: components["schemas"]["Invitation"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListKeyBody: {
+            items: components["schemas"]["Key"][];
             /** @description Path of the next page; not there at the end */
             next?: string;
             /**
@@ -1279,6 +3140,16 @@ export interface components {
         };
         ListLocationBody: {
             items: components["schemas"]["Location"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListLoggedInBody: {
+            items: components["schemas"]["LoggedIn"][];
             /** @description Path of the next page; not there at the end */
             next?: string;
             /**
@@ -1317,6 +3188,36 @@ export interface components {
              */
             total?: number;
         };
+        ListProviderBody: {
+            items: components["schemas"]["Provider"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListServiceAccountBody: {
+            items: components["schemas"]["ServiceAccount"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
+        ListUsageBody: {
+            items: components["schemas"]["Usage"][];
+            /** @description Path of the next page; not there at the end */
+            next?: string;
+            /**
+             * Format: int64
+             * @description How many there are in all, if asked for
+             */
+            total?: number;
+        };
         LiveDevice: {
             id: string;
             /** Format: int64 */
@@ -1333,6 +3234,10 @@ export interface components {
             value: number;
         };
         Location: {
+            /** @description Keys and values of your own; lists filter by them */
+            attributes: {
+                [key: string]: string;
+            };
             /** Format: int64 */
             created: number;
             id: string;
@@ -1344,20 +3249,56 @@ export interface components {
             /** Format: double */
             longitude: number;
             name: string;
+            note: string;
             /** @description IANA time zone; empty is the project's */
             zone: string;
         };
         LogIn: {
             /** Format: int64 */
-            expires: number;
+            expires?: number;
+            /** @description Set where the account has a second factor: nothing else is set then, and finish-log-in gives the session */
+            factor?: components["schemas"]["FactorNeed"];
             /** @description For Authorization: Bearer; browsers use the cookie instead */
-            token: string;
-            user: components["schemas"]["User"];
+            token?: string;
+            user?: components["schemas"]["User"];
         };
         LogInInputBody: {
             /** @example ana@example.org */
             email: string;
             password: string;
+        };
+        LogInPasskeyInputBody: {
+            /** @description What the browser's navigator.credentials.get gave for the options of ask-passkey, as its toJSON says it */
+            passkey: unknown;
+        };
+        LoggedIn: {
+            /**
+             * @description Where it was last used from; empty: not known
+             * @example 192.0.2.7
+             */
+            address: string;
+            /**
+             * @description With which program, as that calls itself
+             * @example Mozilla/5.0 (X11; Linux x86_64)
+             */
+            agent: string;
+            /** Format: int64 */
+            created: number;
+            /** @description The one that asks */
+            current: boolean;
+            /** Format: int64 */
+            expires: number;
+            id: string;
+            /**
+             * @description How it was begun
+             * @enum {string}
+             */
+            proof: "password" | "totp" | "recovery_code" | "passkey" | "oidc";
+            /**
+             * Format: int64
+             * @description When it was last used, to within five minutes; 0: not yet
+             */
+            used: number;
         };
         Member: {
             email: string;
@@ -1367,6 +3308,78 @@ export interface components {
             /** @enum {string} */
             role: "viewer" | "editor" | "administrator" | "owner";
             user_id: string;
+        };
+        NewDevice: {
+            attributes?: {
+                [key: string]: string;
+            };
+            /** @example 7K2M-9QXD-4HTB-0RNV-6PWE */
+            claim_code: string;
+            location_id?: string;
+            /**
+             * Format: int64
+             * @default 3600
+             */
+            max_offline: number;
+            name: string;
+            note?: string;
+            serial: string;
+        };
+        NewElement: {
+            attributes?: {
+                [key: string]: string;
+            };
+            /** @default #3b75af */
+            color: string;
+            /**
+             * Format: int64
+             * @default 2
+             */
+            digits: number;
+            /** Format: int64 */
+            interval_ms?: number;
+            location_id?: string;
+            /**
+             * @default instantaneous
+             * @enum {string}
+             */
+            meaning: "instantaneous" | "preceding_mean" | "preceding_sum" | "preceding_min" | "preceding_max" | "succeeding_mean" | "counter";
+            name: string;
+            note?: string;
+            quantity?: string;
+            unit?: string;
+        };
+        NewKey: {
+            /** Format: int64 */
+            created: number;
+            /**
+             * Format: int64
+             * @description 0 is never; a key that has ended is shown for 30 days more
+             */
+            expires: number;
+            id: string;
+            name: string;
+            /** @description Shown this once; for Authorization: Bearer, and as client secret of OAuth 2.0 */
+            secret: string;
+            /**
+             * Format: int64
+             * @description About when it was last used, to a minute; 0 is never
+             */
+            used: number;
+            /** @description From which network it was last used: an address of IPv4, a /64 of IPv6 */
+            used_from: string;
+        };
+        NewLocation: {
+            attributes?: {
+                [key: string]: string;
+            };
+            /** Format: double */
+            latitude?: number;
+            /** Format: double */
+            longitude?: number;
+            name: string;
+            note?: string;
+            zone?: string;
         };
         Offer: {
             /** Format: int64 */
@@ -1385,16 +3398,84 @@ export interface components {
             /** @enum {string} */
             role: "viewer" | "editor" | "administrator" | "owner";
         };
+        OnItsWay: {
+            /** @example If the address can have it, a mail is on its way. */
+            detail: string;
+        };
+        Pairing: {
+            /** @description What the program says it is. Anybody can say anything */
+            client: string;
+            /** Format: int64 */
+            created: number;
+            /** Format: int64 */
+            expires: number;
+            /** @description The address it asked from */
+            from: string;
+        };
+        PairingAsked: {
+            /**
+             * @description To be shown to the person
+             * @example WDJB-MJHT
+             */
+            code: string;
+            /** Format: int64 */
+            expires: number;
+            /**
+             * Format: int64
+             * @description Seconds between two tries of finish-pairing
+             */
+            interval: number;
+            /** @description To be kept, and sent to finish-pairing */
+            secret: string;
+            /**
+             * @description The page where the person allows it; without the hub's own address where it does not know that
+             * @example https://hub.example.org:8443/pair/WDJB-MJHT
+             */
+            url: string;
+        };
+        PairingResult: {
+            /** Format: int64 */
+            expires?: number;
+            /** @description Nobody has answered yet; ask again after interval */
+            pending: boolean;
+            /** @description For Authorization: Bearer. It is a session like any other: listed, and ended, on the page of the account */
+            token?: string;
+            user?: components["schemas"]["User"];
+        };
+        Passkey: {
+            /** Format: int64 */
+            created: number;
+            id: string;
+            name: string;
+            /**
+             * Format: int64
+             * @description When its counter went back, which a copy of it would make it do; 0: never
+             */
+            suspect: number;
+            /**
+             * Format: int64
+             * @description Last; 0: never
+             */
+            used: number;
+        };
+        PasskeyQuestion: {
+            /** @description For PublicKeyCredential.parseRequestOptionsFromJSON or parseCreationOptionsFromJSON */
+            options: unknown;
+        };
         Problem: {
             /**
              * @description What went wrong, for programs
              * @enum {string}
              */
-            code: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "exhausted" | "unavailable" | "internal";
+            code: "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "stale" | "exhausted" | "unavailable" | "internal" | "key_reused" | "under_way" | "method_not_allowed" | "not_acceptable" | "too_large" | "unsupported_type" | "timeout";
             /** @description What went wrong and what to do */
             detail: string;
+            /** @description The same */
+            error?: string;
             /** @description Each thing that is wrong with the request */
             errors?: components["schemas"]["ProblemDetail"][] | null;
+            /** @description To a client of InfluxDB: detail once more */
+            message?: string;
             /**
              * Format: int64
              * @description HTTP status
@@ -1411,11 +3492,23 @@ export interface components {
              * @example /api/docs/errors#not_found
              */
             type: string;
+            /**
+             * Format: int64
+             * @description Of stale: the version there is now
+             */
+            version?: number;
         };
         ProblemDetail: {
+            /** @description Of many things made at once: what is wrong, for programs */
+            code?: string;
             /** @example body.name */
             location?: string;
             message: string;
+            /**
+             * Format: int64
+             * @description Of many things made at once: which, from 1
+             */
+            row?: number;
             value?: unknown;
         };
         Project: {
@@ -1455,11 +3548,83 @@ export interface components {
              */
             zone: string;
         };
+        Provider: {
+            /**
+             * @description For people
+             * @example Example Corp.
+             */
+            label: string;
+            /**
+             * @description For start-provider-log-in
+             * @example example
+             */
+            name: string;
+        };
         Reading: {
             element_id: string;
             /** Format: int64 */
             time: number;
             unit: string;
+            /** Format: double */
+            value: number;
+        };
+        RecoveryCodes: {
+            /** @description Each works once. Empty where there were some already, which stay as they are */
+            recovery_codes: string[];
+        };
+        RenamePasskeyInputBody: {
+            name: string;
+        };
+        ResetPasswordInputBody: {
+            /** @description At least ten characters, and none of those that everybody tries */
+            password: string;
+            /** @description What stands behind the # of the link */
+            token: string;
+        };
+        RotateBody: {
+            /**
+             * Format: int64
+             * @description Until when the old key goes on, at most 90 days; 0 ends it at once
+             */
+            ends?: number;
+            /**
+             * Format: int64
+             * @description Of the new key; 0 is never
+             */
+            expires?: number;
+            /** @description Empty is that of the old key */
+            name?: string;
+        };
+        SendSamplesInputBody: {
+            samples: components["schemas"]["SentSample"][];
+        };
+        Sent: {
+            /**
+             * Format: int64
+             * @description Left out: they name no element of the list, and the integration is set to skip those
+             */
+            skipped: number;
+            /**
+             * Format: int64
+             * @description On disk, synced
+             */
+            stored: number;
+        };
+        SentSample: {
+            /** @description Id of an element of the integration's list, or its name there */
+            element: string;
+            /**
+             * Format: int64
+             * @description QARTOD: 1 good, 2 not evaluated, 3 suspect, 4 bad, 9 missing
+             * @default 1
+             * @enum {integer}
+             */
+            flag: 1 | 2 | 3 | 4 | 9;
+            /**
+             * Format: int64
+             * @description UTC milliseconds since 1970-01-01
+             */
+            time: number;
             /** Format: double */
             value: number;
         };
@@ -1470,10 +3635,36 @@ export interface components {
             /** Format: int64 */
             to: number;
         };
+        ServiceAccount: {
+            /** Format: int64 */
+            created: number;
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description 0 is never
+             */
+            expires: number;
+            /** @description Also its client id for OAuth 2.0 */
+            id: string;
+            /** @description None is the whole project */
+            locations: string[];
+            name: string;
+            /** @description From which it may ask; none is from everywhere */
+            networks: string[];
+            /** @enum {string} */
+            role: "viewer" | "editor" | "administrator";
+        };
         Session: {
             /** Format: int64 */
             expires: number;
+            /** @description The installation wants a second factor, and this session has none: until it does, only what sets one up is allowed */
+            factor_missing: boolean;
             projects: components["schemas"]["SessionGrant"][];
+            /**
+             * @description How it was begun
+             * @enum {string}
+             */
+            proof: "password" | "totp" | "recovery_code" | "passkey" | "oidc";
             user: components["schemas"]["User"];
         };
         SessionGrant: {
@@ -1481,9 +3672,39 @@ export interface components {
             name: string;
             role: string;
         };
+        SignUpInputBody: {
+            /** @example Ana Andersen */
+            name: string;
+            /** @description At least ten characters, and none of those that everybody tries */
+            password: string;
+            /** @description What stands behind the # of the link */
+            token: string;
+        };
+        StartVisitInputBody: {
+            provider: string;
+        };
         Statistics: {
             statistics: components["schemas"]["ElementStatistics"][];
             step: string;
+        };
+        TOTPSetup: {
+            /** @description Base32, to be typed into an authenticator app. It is told once */
+            secret: string;
+            /**
+             * @description The same for a QR code
+             * @example otpauth://totp/Loggerhead:ana@example.org?secret=JBSWY3DPEHPK3PXP&issuer=Loggerhead
+             */
+            uri: string;
+        };
+        Token: {
+            access_token: string;
+            /**
+             * Format: int64
+             * @description Seconds
+             */
+            expires_in: number;
+            /** @example Bearer */
+            token_type: string;
         };
         TransferProjectInputBody: {
             /** @description A member, who becomes an owner of the whole project */
@@ -1505,12 +3726,39 @@ export interface components {
              */
             system?: "" | "metric" | "us" | "imperial";
         };
+        Usage: {
+            /**
+             * @description series, latest, live, export, read (all else that reads), change, send
+             * @example series
+             */
+            class: string;
+            /**
+             * @description UTC
+             * @example 2026-03-01
+             */
+            date: string;
+            /** Format: int64 */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Of the answers; of send, those taken in
+             */
+            samples: number;
+        };
+        UsedLink: {
+            /** @enum {string} */
+            purpose: "verify_email" | "change_email" | "undo_email";
+        };
         User: {
             email: string;
             id: string;
             name: string;
             /** @description Manages the installation */
             operator: boolean;
+        };
+        Visit: {
+            /** @description The provider's page. It sends the browser back to /sso/<provider> of this hub, which finishes the step, in the same browser and within minutes */
+            url: string;
         };
         Who: {
             id: string;
@@ -1589,7 +3837,10 @@ export interface operations {
                 /** @description Where to go on: that of next in the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1604,6 +3855,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ListAuditEventBody"];
                 };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -1658,10 +3916,168 @@ export interface operations {
             };
         };
     };
+    "get-caller": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Caller"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-installation": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Installation"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "send-samples": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SendSamplesInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sent"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "send-lines": {
+        parameters: {
+            query?: {
+                /** @description Of the timestamps; without it ns */
+                precision?: "ns" | "us" | "ms" | "s" | "n" | "u" | "m" | "h";
+            };
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-offers": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1677,6 +4093,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListOfferBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -1691,7 +4114,10 @@ export interface operations {
     "accept-invitation": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 invitation: string;
             };
@@ -1722,7 +4148,10 @@ export interface operations {
     "decline-invitation": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 invitation: string;
             };
@@ -1736,6 +4165,1114 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "reset-password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResetPasswordInputBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "show-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Link"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "sign-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignUpInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "use-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsedLink"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeAccountInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteAccountInputBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "Clear-Site-Data"?: string;
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-email": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeEmailInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnItsWay"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-factors": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factors"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "link-identity": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: {
+                /** @description Set by the start of the step */
+                "__Host-loggerhead-visit"?: string;
+            };
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FinishVisitInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "start-link": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartVisitInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Visit"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "unlink-identity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identity: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-passkey": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddPasskeyInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddedPasskey"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "begin-passkey": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyQuestion"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "remove-passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                passkey: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "rename-passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                passkey: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RenamePasskeyInputBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePasswordInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogIn"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "renew-recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-sessions": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListLoggedInBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "end-other-sessions": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ended"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "end-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Session id */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "begin-totp": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TOTPSetup"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "remove-totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "confirm-totp": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfirmTOTPInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "verify-email": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnItsWay"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": {
+                    client_id?: string;
+                    client_secret?: string;
+                    /** @enum {string} */
+                    grant_type: "client_credentials";
+                };
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description Refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: string;
+                        error_description?: string;
+                    };
+                };
+            };
+            /** @description Refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: string;
+                        error_description?: string;
+                    };
+                };
+            };
+            /** @description Refused */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: string;
+                        error_description?: string;
+                    };
+                };
+            };
+            /** @description Refused */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: string;
+                        error_description?: string;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "ask-pairing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskPairingInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PairingAsked"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "finish-pairing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FinishPairingInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PairingResult"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-pairing": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description As the program shows it; the dash may be left out */
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pairing"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "answer-pairing": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description As the program shows it; the dash may be left out */
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnswerPairingInputBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "ask-password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnItsWay"];
+                };
             };
             /** @description Error */
             default: {
@@ -1764,7 +5301,10 @@ export interface operations {
                 /** @description Archived ones are left out unless asked for */
                 state?: "active" | "archived" | "all";
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1780,6 +5320,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListProjectBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -1794,7 +5341,10 @@ export interface operations {
     "create-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1827,7 +5377,10 @@ export interface operations {
     "get-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -1844,6 +5397,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Project"];
                 };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -1864,7 +5424,10 @@ export interface operations {
                 /** @description With now: the project's name, to say that it is this one */
                 name?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -1896,7 +5459,10 @@ export interface operations {
     "change-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -1932,7 +5498,10 @@ export interface operations {
     "archive-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -1983,7 +5552,10 @@ export interface operations {
                 /** @description Where to go on: that of next in the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2001,6 +5573,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ListAuditEventBody"];
                 };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -2058,6 +5637,55 @@ export interface operations {
             };
         };
     };
+    "list-changes": {
+        parameters: {
+            query?: {
+                /** @description Cursor of the answer before; “start” is all there is on record; without it, nothing comes but a cursor */
+                since?: string;
+                /** @description At most so many changes, and so many days */
+                limit?: number;
+                /** @description Where there is nothing, wait so many seconds for something */
+                wait?: number;
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changes"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-devices": {
         parameters: {
             query?: {
@@ -2077,8 +5705,13 @@ export interface operations {
                 hardware?: string;
                 firmware?: string;
                 online?: "true" | "false";
+                /** @description key=value, or key for any value; each given one must fit */
+                attribute?: string[] | null;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2097,6 +5730,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListDeviceBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2111,7 +5751,10 @@ export interface operations {
     "claim-device": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2120,7 +5763,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ClaimDeviceInputBody"];
+                "application/json": components["schemas"]["NewDevice"];
             };
         };
         responses: {
@@ -2144,10 +5787,57 @@ export interface operations {
             };
         };
     };
+    "claim-devices": {
+        parameters: {
+            query?: {
+                /** @description Check every row and make nothing */
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDevice"][];
+                "application/octet-stream": string;
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bulk"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-device": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2166,6 +5856,50 @@ export interface operations {
                     "application/json": components["schemas"]["Device"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-device": {
+        parameters: {
+            query?: {
+                /** @description What becomes of its elements: they stay with their series, fed by none; or go with them, for good, which only owners may */
+                series?: "keep" | "delete";
+            };
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2180,7 +5914,10 @@ export interface operations {
     "change-device": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2217,7 +5954,12 @@ export interface operations {
     "revoke-device": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2260,6 +6002,8 @@ export interface operations {
                 total?: boolean;
                 /** @description Only what has this text in its name, whatever the case */
                 q?: string;
+                /** @description key=value, or key for any value; each given one must fit */
+                attribute?: string[] | null;
                 quantity?: string;
                 unit?: string;
                 channel?: string;
@@ -2267,7 +6011,10 @@ export interface operations {
                 device_id?: string;
                 location_id?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2286,6 +6033,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListElementBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2300,7 +6054,10 @@ export interface operations {
     "create-element": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2309,7 +6066,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CreateElementInputBody"];
+                "application/json": components["schemas"]["NewElement"];
             };
         };
         responses: {
@@ -2333,10 +6090,57 @@ export interface operations {
             };
         };
     };
+    "create-elements": {
+        parameters: {
+            query?: {
+                /** @description Check every row and make nothing */
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewElement"][];
+                "application/octet-stream": string;
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bulk"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-element": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2355,6 +6159,47 @@ export interface operations {
                     "application/json": components["schemas"]["Element"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-element": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2369,7 +6214,10 @@ export interface operations {
     "change-element": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2420,7 +6268,10 @@ export interface operations {
                 total?: boolean;
                 revoked?: "true" | "false";
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2440,6 +6291,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListApprovalBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2454,7 +6312,12 @@ export interface operations {
     "approve-series": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2488,10 +6351,59 @@ export interface operations {
             };
         };
     };
+    "get-approval": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+                approval: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "revoke-approval": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2538,7 +6450,10 @@ export interface operations {
                 kind?: "offset" | "factor" | "drift" | "delete" | "flag" | "fill";
                 revoked?: "true" | "false";
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2558,6 +6473,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListCorrectionBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2572,7 +6494,12 @@ export interface operations {
     "add-correction": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2606,10 +6533,59 @@ export interface operations {
             };
         };
     };
+    "get-correction": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                element: string;
+                correction: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Correction"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "revoke-correction": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2648,7 +6624,10 @@ export interface operations {
                 /** @description Last instant, excluded */
                 to: number;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2660,6 +6639,636 @@ export interface operations {
         responses: {
             /** @description No Content */
             204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-exports": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "name" | "-name" | "size" | "-size" | "state" | "-state";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                state?: "waiting" | "running" | "ready" | "failed";
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListExportBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateExportInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                export: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "remove-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                export: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-export-file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Project id */
+                project: string;
+                export: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": string;
+                    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": string;
+                    "application/x-ndjson": string;
+                    "application/zip": string;
+                    "text/csv": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-integrations": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "expires" | "-expires" | "name" | "-name";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListIntegrationBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-integration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateIntegrationInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Integration"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-integration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Integration"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-integration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-integration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeIntegrationInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Integration"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-integration-keys": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListKeyBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-integration-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewKey"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-integration-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "rotate-integration-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewKey"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-integration-usage": {
+        parameters: {
+            query?: {
+                /** @description First day, UTC; without it, 30 days before the last */
+                from?: string;
+                /** @description Last day, UTC; without it, today */
+                to?: string;
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListUsageBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2690,7 +7299,10 @@ export interface operations {
                 /** @description Only what has this text in its name, whatever the case */
                 q?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2709,6 +7321,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListInvitationBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2723,7 +7342,10 @@ export interface operations {
     invite: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2759,7 +7381,10 @@ export interface operations {
     "revoke-invitation": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2790,7 +7415,12 @@ export interface operations {
     "resend-invitation": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2823,7 +7453,10 @@ export interface operations {
     "keep-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2859,7 +7492,10 @@ export interface operations {
                 /** @description Ids, by commas; none is all */
                 elements?: string[] | null;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2878,6 +7514,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListLatestBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -2892,7 +7535,10 @@ export interface operations {
     "leave-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2968,9 +7614,14 @@ export interface operations {
                 total?: boolean;
                 /** @description Only what has this text in its name, whatever the case */
                 q?: string;
+                /** @description key=value, or key for any value; each given one must fit */
+                attribute?: string[] | null;
                 zone?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -2989,6 +7640,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListLocationBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -3003,7 +7661,10 @@ export interface operations {
     "create-location": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3012,7 +7673,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CreateLocationInputBody"];
+                "application/json": components["schemas"]["NewLocation"];
             };
         };
         responses: {
@@ -3036,10 +7697,57 @@ export interface operations {
             };
         };
     };
+    "create-locations": {
+        parameters: {
+            query?: {
+                /** @description Check every row and make nothing */
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLocation"][];
+                "application/octet-stream": string;
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bulk"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-location": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3058,6 +7766,13 @@ export interface operations {
                     "application/json": components["schemas"]["Location"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -3071,8 +7786,14 @@ export interface operations {
     };
     "delete-location": {
         parameters: {
-            query?: never;
-            header?: never;
+            query?: {
+                /** @description Location to which what stands there is moved, or “nowhere”; without it, nothing may stand there */
+                move_to?: string;
+            };
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3103,7 +7824,10 @@ export interface operations {
     "change-location": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3152,7 +7876,10 @@ export interface operations {
                 q?: string;
                 role?: "viewer" | "editor" | "administrator" | "owner";
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3171,6 +7898,13 @@ export interface operations {
                     "application/json": components["schemas"]["ListMemberBody"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -3185,7 +7919,10 @@ export interface operations {
     "remove-member": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3216,7 +7953,10 @@ export interface operations {
     "change-member": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3253,7 +7993,10 @@ export interface operations {
     "restore-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3330,6 +8073,430 @@ export interface operations {
             };
         };
     };
+    "list-service-accounts": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "expires" | "-expires" | "name" | "-name" | "role" | "-role";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+                role?: "viewer" | "editor" | "administrator";
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListServiceAccountBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-service-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateServiceInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceAccount"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-service-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceAccount"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-service-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-service-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeServiceInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceAccount"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-service-account-keys": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListKeyBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-service-account-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewKey"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "revoke-service-account-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "rotate-service-account-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of what you read, or *: where it has changed since, 412 comes and nothing is done */
+                "If-Match"?: string;
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewKey"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-service-account-usage": {
+        parameters: {
+            query?: {
+                /** @description First day, UTC; without it, 30 days before the last */
+                from?: string;
+                /** @description Last day, UTC; without it, today */
+                to?: string;
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Project id */
+                project: string;
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListUsageBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-statistics": {
         parameters: {
             query: {
@@ -3350,7 +8517,10 @@ export interface operations {
                 /** @description Read what was measured, without corrections and approvals */
                 raw?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3369,6 +8539,13 @@ export interface operations {
                     "application/json": components["schemas"]["Statistics"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -3383,7 +8560,10 @@ export interface operations {
     "transfer-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3434,7 +8614,10 @@ export interface operations {
                 /** @description Read what was measured, without corrections and approvals */
                 raw?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Project id */
                 project: string;
@@ -3453,6 +8636,13 @@ export interface operations {
                     "application/json": components["schemas"]["Wind"];
                 };
             };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Error */
             default: {
                 headers: {
@@ -3467,7 +8657,10 @@ export interface operations {
     "get-session": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3481,6 +8674,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -3541,6 +8741,546 @@ export interface operations {
                 headers: {
                     "Clear-Site-Data"?: string;
                     "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "confirm-session": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfirmSessionInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Confirmation"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "ask-passkey-again": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyQuestion"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "finish-log-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FinishLogInInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogIn"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "finish-provider-log-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: {
+                /** @description Set by the start of the step */
+                "__Host-loggerhead-visit"?: string;
+            };
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FinishVisitInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogIn"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "start-provider-log-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartVisitInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Visit"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "log-in-with-passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LogInPasskeyInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogIn"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "ask-passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskPasskeyInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyQuestion"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-providers": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListProviderBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "ask-sign-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnItsWay"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-users": {
+        parameters: {
+            query?: {
+                /** @description At most so many at a time */
+                limit?: number;
+                /** @description Where to go on: that of next in the page before, with the same filters and order */
+                cursor?: string;
+                /** @description Field to sort by; with “-” before it descending */
+                sort?: "created" | "-created" | "email" | "-email" | "name" | "-name";
+                /** @description Also count all that the filters leave */
+                total?: boolean;
+                /** @description Only what has this text in its name, whatever the case */
+                q?: string;
+            };
+            header?: {
+                /** @description ETag of an earlier answer: where it would be the same, 304 comes without a body */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListAccountBody"];
+                };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "invite-user": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnItsWay"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "disable-user": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description User id */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "enable-user": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description User id */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "send-influx-2": {
+        parameters: {
+            query?: {
+                /** @description Of the timestamps; without it ns */
+                precision?: string;
+            };
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "send-influx-1": {
+        parameters: {
+            query?: {
+                /** @description Of the timestamps; without it ns */
+                precision?: string;
+            };
+            header?: {
+                /** @description A key of your own, such as a UUID: the request is carried out once, however often it is sent within a day */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
                     [name: string]: unknown;
                 };
                 content?: never;

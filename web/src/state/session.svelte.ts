@@ -1,13 +1,15 @@
 // Who is logged in. The session itself is a cookie that scripts cannot read; this only asks the hub about it.
 
-import { api, ask, onEnded, type Session, type User } from '../api/client';
+import { api, ask, onEnded, type FactorNeed, type LogInAnswer, type Session, type User } from '../api/client';
 import { ApiError, errorOf } from '../api/problem';
 import { project } from './project.svelte';
 
 type State =
   | { is: 'asking' }
-  | { is: 'out'; note: string }
-  | { is: 'in'; user: User; projects: Session['projects'] }
+  /** need: the password, or the provider, was right, and a second factor is asked for. */
+  | { is: 'out'; note: string; need?: FactorNeed }
+  /** missing: the installation wants a second factor, and until there is one nothing else is open. */
+  | { is: 'in'; user: User; projects: Session['projects']; missing: boolean }
   | { is: 'failed'; error: ApiError };
 
 class SessionState {
@@ -23,7 +25,7 @@ class SessionState {
     if (this.state.is === 'failed') this.state = { is: 'asking' };
     try {
       const s = await ask(api.GET('/api/v1/session'));
-      this.state = { is: 'in', user: s.user, projects: s.projects };
+      this.#in(s);
     } catch (e) {
       const error = errorOf(e);
       if (error.code === 'unauthenticated') this.#clear('');
@@ -32,9 +34,29 @@ class SessionState {
   }
 
   async logIn(email: string, password: string): Promise<void> {
-    await ask(api.POST('/api/v1/session', { body: { email, password } }));
-    const s = await ask(api.GET('/api/v1/session'));
-    this.state = { is: 'in', user: s.user, projects: s.projects };
+    await this.admit(await ask(api.POST('/api/v1/session', { body: { email, password } })));
+  }
+
+  /** Takes the answer to a log-in: a session, or the question for a second factor. */
+  async admit(answer: LogInAnswer): Promise<void> {
+    if (answer.factor) {
+      this.state = { is: 'out', note: '', need: answer.factor };
+      return;
+    }
+    this.#in(await ask(api.GET('/api/v1/session')));
+  }
+
+  /** Begins anew, from a log-in half done. */
+  forgo(note = ''): void {
+    if (this.state.is === 'out') this.state = { is: 'out', note };
+  }
+
+  get missing(): boolean {
+    return this.state.is === 'in' && this.state.missing;
+  }
+
+  #in(s: Session): void {
+    this.state = { is: 'in', user: s.user, projects: s.projects, missing: s.factor_missing };
   }
 
   async logOut(): Promise<void> {
