@@ -221,7 +221,9 @@ func (c *consibioCall) run(route *consibioRoute) error {
 }
 
 // limitedRoute is the operation as the limits of /api/v1 know operations.
-func limitedRoute(r *consibioRoute) route { return route{method: r.method, cost: r.cost, class: r.class} }
+func limitedRoute(r *consibioRoute) route {
+	return route{method: r.method, cost: r.cost, class: r.class}
+}
 
 // prove finds out who is asking.
 func (c *consibioCall) prove() error {

@@ -220,12 +220,19 @@ func TestConsibioIntervals(t *testing.T) {
 		channels := []string{"1/temperature", "2/mean", "2/rain", "2/least", "2/most", "3/total", "4/wind_direction"}
 		s := r.site(r.owner, "Ford", channels...)
 		meanings := []lh.Meaning{lh.Instantaneous, lh.PrecedingMean, lh.PrecedingSum, lh.PrecedingMin, lh.PrecedingMax, lh.Counter, lh.Instantaneous}
-		for i, e := range s.elements {
-			if e.Meaning = meanings[i]; e.Quantity == "wind_direction" {
+		for i := range s.elements { // as the device says
+			s.elements[i].Meaning = meanings[i]
+		}
+		bound, err := r.db.BindElements(ctx, s.own, s.device.ID, s.elements)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, e := range bound {
+			if e.Quantity == "wind_direction" {
 				e.Unit = "deg"
-			}
-			if err := r.db.ChangeElement(ctx, r.owner, e); err != nil {
-				r.t.Fatal(err)
+				if err := r.db.ChangeElement(ctx, r.owner, e); err != nil {
+					r.t.Fatal(err)
+				}
 			}
 		}
 		// Five samples, 20 s apart, the first at the beginning of a minute; the last bad.
