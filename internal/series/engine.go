@@ -104,8 +104,8 @@ type Engine struct {
 	problemsMu sync.Mutex
 	problems   map[string]string // by row or chunk, in words
 
-	commits, samples, folds prometheus.Counter
-	group, foldTime         prometheus.Histogram
+	commits, samples, folds, readBack prometheus.Counter
+	group, foldTime                   prometheus.Histogram
 }
 
 // pending is an upload that waits for its commit; done gets the outcome.
@@ -127,6 +127,7 @@ func New(db *store.DB, o Options) *Engine {
 	e.commits = counter("loggerhead_series_commits_total", "Group commits to the journal.")
 	e.samples = counter("loggerhead_series_samples_total", "Samples made durable in the journal, repeated ones included.")
 	e.folds = counter("loggerhead_series_chunks_folded_total", "Chunks written by folds.")
+	e.readBack = counter("loggerhead_series_journal_rows_read_back_total", "Uploads that folds read from the journal, not having them in memory.")
 	e.group = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "loggerhead_series_commit_uploads", Help: "Uploads in one group commit.",
 		Buckets: prometheus.ExponentialBuckets(1, 2, 11)})
 	e.foldTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "loggerhead_series_fold_seconds", Help: "Time of one fold.",

@@ -166,6 +166,7 @@ func (e *Engine) take(ctx context.Context, sc store.Scope, t *tail, most int64, 
 	until := t.until
 	e.tailsMu.Unlock()
 	rows, folded, more, err = e.db.Unfolded(ctx, sc, t.device, most, without)
+	e.readBack.Add(float64(len(rows)))
 	if more && rows[len(rows)-1].Seq+1 >= until {
 		more = false
 	}

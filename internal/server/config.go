@@ -207,7 +207,7 @@ func DefaultConfig() Config {
 		People: PeopleConfig{Listen: ":8443", SignUp: "invitation"}, MQTT: ListenConfig{":8883"}, Devices: ListenConfig{":8884"}, Private: ListenConfig{"127.0.0.1:8885"},
 		Mail:     MailConfig{TLS: notify.StartTLS},
 		Projects: ProjectsConfig{Create: "anyone", DestroyAfter: 7 * 24 * time.Hour},
-		Series:   SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 10 * time.Second},
+		Series:   SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 15 * time.Minute},
 		Limits:   LimitsConfig{Rate: 100, Burst: 2000, StrangerRate: 5, StrangerBurst: 200, AtOnce: 32},
 		Log:      config.Log{Level: slog.LevelInfo, Format: "text"},
 	}

@@ -198,7 +198,8 @@ func (db *DB) openPostgres(u string) error {
 	return nil
 }
 
-func (db *DB) migrate(ctx context.Context) error {
+// migrations returns what changes the schema.
+func (db *DB) migrations() (*goose.Provider, error) {
 	files := fstest.MapFS{}
 	err := fs.WalkDir(migrations, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -215,7 +216,7 @@ func (db *DB) migrate(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dialect := goose.DialectSQLite3
 	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName("schema_version")}
@@ -223,11 +224,15 @@ func (db *DB) migrate(ctx context.Context) error {
 		dialect = goose.DialectPostgres
 		l, err := lock.NewPostgresSessionLocker() // several replicas may start at once
 		if err != nil {
-			return err
+			return nil, err
 		}
 		opts = append(opts, goose.WithSessionLocker(l))
 	}
-	p, err := goose.NewProvider(dialect, db.write, files, opts...)
+	return goose.NewProvider(dialect, db.write, files, opts...)
+}
+
+func (db *DB) migrate(ctx context.Context) error {
+	p, err := db.migrations()
 	if err != nil {
 		return err
 	}

@@ -91,6 +91,9 @@ func decodeLatest(b []byte, fn func(lh.Latest) error) error {
 		l.Received, l.Sample.Flag = lh.Millis(received), lh.Flag(b[k])
 		l.Sample.Value = math.Float64frombits(binary.LittleEndian.Uint64(b[k+1:]))
 		b = b[k+9:]
+		if !l.Sample.Flag.Valid() || math.IsNaN(l.Sample.Value) || math.IsInf(l.Sample.Value, 0) {
+			return fmt.Errorf("%w: a value", errLatest)
+		}
 		if err := fn(l); err != nil {
 			return err
 		}
@@ -206,7 +209,7 @@ func (db *DB) EachLatest(ctx context.Context, sc Scope, elements []lh.ElementID,
 	}
 	const query = `SELECT device_id, body FROM intake WHERE project_id = $1`
 	if devices == nil {
-		all = make([]found, 0, 1024)
+		all = slices.Grow(all, 1024)
 		err = db.each(ctx, db.read, query, []any{sc.project}, take)
 	}
 	for _, d := range devices {
