@@ -183,7 +183,7 @@ type SeriesConfig struct {
 	// How long an upload may wait for others to share one disk sync with.
 	CommitWait time.Duration `yaml:"commit_wait"`
 
-	// How old uploads may get before they are folded into chunks.
+	// How old uploads may get before they are folded into chunks; many are folded earlier.
 	FoldAge time.Duration `yaml:"fold_age"`
 }
 
