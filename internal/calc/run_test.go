@@ -119,6 +119,44 @@ func TestRunsEqualSamples(t *testing.T) {
 	}
 }
 
+// FuzzRuns: any runs give what their samples give.
+func FuzzRuns(f *testing.F) {
+	f.Add(uint8(2), uint8(0), uint32(60_000), []byte("\x01\x05\x80some values, and then\x01others of another step"))
+	f.Add(uint8(77), uint8(9), uint32(1), []byte{1, 0, 0, 255, 0, 0, 1, 0, 0})
+	f.Fuzz(func(t *testing.T, kind, options uint8, interval uint32, b []byte) {
+		step := []string{"PT1M", "PT15M", "PT1H", "P1D"}[kind%4]
+		cal := calendar(t, step, []string{"UTC", "Europe/Copenhagen", "Australia/Lord_Howe"}[kind/4%3])
+		o := calc.Options{Interval: int64(interval), Simple: options&1 != 0, Directions: options&2 != 0,
+			Meaning: []lh.Meaning{lh.Instantaneous, lh.PrecedingMean, lh.Counter}[options/4%3]}
+		from := at(t, "2024-03-30T23:00:00Z")
+		to := from + 3*hour + lh.Millis(kind)*minute
+		var got []calc.Stats
+		a := calc.NewAggregator(cal, from, to, o, func(s *calc.Stats) error { got = append(got, *s); return nil })
+		var samples []lh.Sample
+		for next := from - 10*minute; len(b) > 3; {
+			n, wide, flag := 1+int(b[0]%32), lh.Millis(1)<<(b[1]%22), []lh.Flag{1, 1, 2, 3, 4, 9}[b[2]%6]
+			b = b[3:]
+			var values []float64
+			for ; n > 0 && len(b) > 0; n, b = n-1, b[1:] {
+				values = append(values, float64(int8(b[0]))/10*math.Pow(10, float64(b[0]%5)))
+			}
+			for i, v := range values {
+				samples = append(samples, lh.Sample{Time: next + wide*lh.Millis(i), Value: v, Flag: flag})
+			}
+			if err := a.AddRun(next, wide, values, flag); err != nil {
+				t.Fatal(err)
+			}
+			next += wide * lh.Millis(len(values))
+		}
+		if err := a.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		if want := aggregate(t, cal, from, to, o, samples); !slices.EqualFunc(got, want, sameStats) {
+			t.Fatalf("%+v\nwant %+v", got, want)
+		}
+	})
+}
+
 // The deviation keeps its digits where values are large and close together, and where the first is far from the rest.
 func TestDeviationKeepsItsDigits(t *testing.T) {
 	cal := calendar(t, "P1Y", "UTC")
