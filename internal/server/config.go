@@ -208,6 +208,7 @@ func DefaultConfig() Config {
 		Mail:     MailConfig{TLS: notify.StartTLS},
 		Projects: ProjectsConfig{Create: "anyone", DestroyAfter: 7 * 24 * time.Hour},
 		Series:   SeriesConfig{CommitWait: 2 * time.Millisecond, FoldAge: 15 * time.Minute},
+		Exports:  ExportsConfig{AtOnce: 2, MaxSize: 4096, Keep: 24 * time.Hour, MaxTime: 2 * time.Hour},
 		Limits:   LimitsConfig{Rate: 100, Burst: 2000, StrangerRate: 5, StrangerBurst: 200, AtOnce: 32},
 		Log:      config.Log{Level: slog.LevelInfo, Format: "text"},
 	}
