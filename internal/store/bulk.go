@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -45,6 +46,77 @@ func (db *DB) bulk(ctx context.Context, dry bool, fn func(*tx) error) error {
 	return err
 }
 
+// note is an audit event to be.
+type note struct {
+	action, subject string
+	detail          any
+}
+
+var (
+	insertAudit = insertion{head: `INSERT INTO audit (project_id, number, time, actor_kind, actor_id, action, subject, detail, hash, format, origin) VALUES `, columns: 11}
+	noteChange  = insertion{head: insertChange, columns: 11}
+)
+
+// auditMany is [tx.audit] for things that are new, all at once: few statements for many events.
+func (t *tx) auditMany(ctx context.Context, sc Scope, notes []note) error {
+	if len(notes) == 0 {
+		return nil
+	}
+	k, err := t.db.key(ctx, t, string(sc.project))
+	if err != nil {
+		return err
+	}
+	var last int64
+	var hash []byte
+	err = t.db.row(ctx, t, `UPDATE project SET audit_number = audit_number + $2 WHERE id = $1 RETURNING audit_number, audit_hash`, sc.project, len(notes)).Scan(&last, &hash)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if len(hash) == 0 {
+		hash = auditSeed(sc.project)
+	}
+	if err := t.unfrozen(ctx, sc.project, sc.actor, notes[0].action); err != nil {
+		return err
+	}
+	if r, ok := ctx.Value(requestKey{}).(*Request); ok {
+		for _, n := range notes {
+			if err := t.asked(ctx, r, n.subject, 0); err != nil {
+				return err
+			}
+		}
+	}
+	events, changes := make([][]any, len(notes)), make([][]any, len(notes))
+	for i, n := range notes {
+		d, err := json.Marshal(n.detail)
+		if err != nil {
+			return err
+		}
+		e := lh.AuditEvent{Project: sc.project, Number: last - int64(len(notes)-1-i), Time: t.now, Actor: sc.actor, Action: n.action, Subject: n.subject, Detail: string(d)}
+		sealed, err := k.Seal(d, place("audit", e.Project, e.Number))
+		if err != nil {
+			return err
+		}
+		origin := []byte{}
+		if e.Actor.From.IsValid() {
+			if origin, err = k.Seal([]byte(e.Actor.From.String()), place("audit", e.Project, e.Number, "origin")); err != nil {
+				return err
+			}
+		}
+		hash = auditHash(auditNetstrings, hash, e)
+		events[i] = []any{string(e.Project), e.Number, int64(e.Time), string(e.Actor.Kind), e.Actor.ID, e.Action, e.Subject, sealed, hash, auditNetstrings, origin}
+		c := changeOf(n.action, n.subject, n.detail)
+		changes[i] = []any{string(sc.project), e.Number, c.ID, int64(1), string(c.Kind), string(lh.OperationCreate), "", "", int64(t.now), int64(0), int64(0)}
+	}
+	if _, err := t.insert(ctx, insertAudit, events); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if _, err := t.insert(ctx, noteChange, changes); err != nil {
+		return fmt.Errorf("note changes: %w", err)
+	}
+	_, err = t.exec(ctx, `UPDATE project SET audit_hash = $2 WHERE id = $1`, sc.project, hash)
+	return err
+}
+
 // CreateLocations adds all the locations or none; see [DB.CreateLocation] and [DB.ClaimDevices].
 func (db *DB) CreateLocations(ctx context.Context, sc Scope, ls []lh.Location, dry bool) ([]lh.Location, []RowError, error) {
 	if err := sc.need(lh.PermConfigure); err != nil {
@@ -68,7 +140,7 @@ func (db *DB) CreateLocations(ctx context.Context, sc Scope, ls []lh.Location, d
 	}
 	out := make([]lh.Location, len(ls))
 	err = db.bulk(ctx, dry, func(t *tx) error {
-		rows := make([][]any, len(ls))
+		rows, notes := make([][]any, len(ls)), make([]note, len(ls))
 		for i, l := range ls {
 			// A millisecond apart, so that lists by age keep the order of the rows.
 			l.ID, l.Project, l.Created = lh.NewLocationID(), sc.project, t.now+lh.Millis(i)
@@ -76,10 +148,11 @@ func (db *DB) CreateLocations(ctx context.Context, sc Scope, ls []lh.Location, d
 			if err != nil {
 				return err
 			}
-			if err := t.audit(ctx, sc.project, sc.actor, "location.create", string(l.ID), locationBodyOf(l)); err != nil {
-				return err
-			}
+			notes[i] = note{"location.create", string(l.ID), locationBodyOf(l)}
 			out[i], rows[i] = l, []any{string(sc.project), string(l.ID), int64(l.Created), body}
+		}
+		if err := t.auditMany(ctx, sc, notes); err != nil {
+			return err
 		}
 		_, err := t.insert(ctx, insertion{head: `INSERT INTO location (project_id, id, created, body) VALUES `, columns: 4}, rows)
 		return err
@@ -125,7 +198,7 @@ func (db *DB) CreateElements(ctx context.Context, sc Scope, es []lh.Element, dry
 		if len(refused) > 0 {
 			return errRows
 		}
-		rows := make([][]any, len(es))
+		rows, notes := make([][]any, len(es)), make([]note, len(es))
 		for i, e := range es {
 			e.ID, e.Project, e.Device, e.Channel, e.Fed, e.Created = lh.NewElementID(), sc.project, "", "", nil, t.now+lh.Millis(i)
 			index, err := db.master.BlindIndex("element.channel", string(e.ID))
@@ -136,10 +209,11 @@ func (db *DB) CreateElements(ctx context.Context, sc Scope, es []lh.Element, dry
 			if err != nil {
 				return err
 			}
-			if err := t.audit(ctx, sc.project, sc.actor, "element.create", string(e.ID), elementBodyOf(e)); err != nil {
-				return err
-			}
+			notes[i] = note{"element.create", string(e.ID), elementBodyOf(e)}
 			out[i], rows[i] = e, []any{string(sc.project), string(e.ID), "", string(e.Location), index, int64(e.Created), body}
+		}
+		if err := t.auditMany(ctx, sc, notes); err != nil {
+			return err
 		}
 		_, err := t.insert(ctx, insertion{head: `INSERT INTO element (project_id, id, device_id, location_id, channel_index, created, body) VALUES `, columns: 7}, rows)
 		return err

@@ -329,7 +329,8 @@ func (t *tx) mayDeleteOn(ctx context.Context, on queryer, sc Scope, id lh.Elemen
 	} else if len(e.Fed) > 0 {
 		// A hub may still take samples in for it; see ingest.
 		var changed sql.NullInt64
-		if err := t.db.row(ctx, on, `SELECT max(time) FROM change WHERE project_id = $1 AND subject = $2`, sc.project, id).Scan(&changed); err != nil {
+		if err := t.db.row(ctx, on, `SELECT max(time) FROM change WHERE project_id = $1 AND subject = $2 AND kind = $3 AND operation <> $4`,
+			sc.project, id, lh.ChangedElement, lh.OperationDelete).Scan(&changed); err != nil {
 			return err
 		}
 		if wait := lh.Millis(changed.Int64) + lh.Millis(Unbound.Milliseconds()) - lh.MillisOf(t.db.now()); wait > 0 {
@@ -344,7 +345,7 @@ const Unbound = 20 * time.Second
 
 // dropSeries removes all that belongs to an element but itself.
 func (t *tx) dropSeries(ctx context.Context, p lh.ProjectID, id lh.ElementID) error {
-	for _, table := range []string{"chunk", "revision", "latest", "mark", "correction", "approval"} {
+	for _, table := range []string{"chunk", "latest", "mark", "correction", "approval"} {
 		if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE project_id = $1 AND element_id = $2`, p, id); err != nil {
 			return fmt.Errorf("delete from %s: %w", table, err)
 		}

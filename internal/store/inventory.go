@@ -123,15 +123,19 @@ func (db *DB) ClaimDevices(ctx context.Context, sc Scope, claims []Claim, dry bo
 	}
 	err = db.bulk(ctx, dry, func(t *tx) error {
 		ds, refused = make([]lh.Device, len(claims)), nil
+		var notes []note
 		for i, c := range claims {
-			if ds[i], err = t.claim(ctx, sc, k, items[i], c); err != nil {
+			if ds[i], err = t.claim(ctx, sc, k, items[i], c, &notes); err != nil {
 				if lh.CodeOf(err) == lh.Internal {
 					return err
 				}
 				refused = append(refused, RowError{i, err})
 			}
 		}
-		return enough(refused)
+		if err := enough(refused); err != nil {
+			return err
+		}
+		return t.auditMany(ctx, sc, notes)
 	})
 	if err != nil && len(refused) == 0 {
 		if lh.CodeOf(err) == lh.Internal {
@@ -174,8 +178,8 @@ func (db *DB) claimable(ctx context.Context, sc Scope, c Claim) (listed, error) 
 	return listed{it, index}, err
 }
 
-// claim binds a device to the scope's project.
-func (t *tx) claim(ctx context.Context, sc Scope, k *seal.Key, it listed, c Claim) (lh.Device, error) {
+// claim binds a device to the scope's project. The event of a new one goes to notes.
+func (t *tx) claim(ctx context.Context, sc Scope, k *seal.Key, it listed, c Claim, notes *[]note) (lh.Device, error) {
 	d := c.Device
 	var project lh.ProjectID
 	var device lh.DeviceID
@@ -196,11 +200,11 @@ func (t *tx) claim(ctx context.Context, sc Scope, k *seal.Key, it listed, c Clai
 	if d.ID = device; !again {
 		d.ID = lh.NewDeviceID()
 	}
-	err = t.audit(ctx, sc.project, sc.actor, "device.claim", string(d.ID), map[string]any{"serial": c.Serial, "name": d.Name, "location_id": d.Location})
-	if err != nil {
-		return d, err
-	}
+	detail := map[string]any{"serial": c.Serial, "name": d.Name, "location_id": d.Location}
 	if again {
+		if err := t.audit(ctx, sc.project, sc.actor, "device.claim", string(d.ID), detail); err != nil {
+			return d, err
+		}
 		if _, err := t.db.device(ctx, t, sc, d.ID); err != nil { // it may be at a location this scope does not see
 			return d, err
 		}
@@ -218,6 +222,7 @@ func (t *tx) claim(ctx context.Context, sc Scope, k *seal.Key, it listed, c Clai
 		}
 		return t.db.device(ctx, t, sc, d.ID)
 	}
+	*notes = append(*notes, note{"device.claim", string(d.ID), detail})
 	body, err := sealJSON(k, deviceBodyOf(d), place("device", sc.project, d.ID))
 	if err != nil {
 		return d, err
