@@ -69,6 +69,7 @@ type API struct {
 	looks    prometheus.Histogram // how long watches take to look
 	stall    time.Duration        // writeStall, but for tests
 	cursors  cipher.AEAD          // seals cursors of lists
+	secret   map[string]bool      // operations whose answers are not kept for idempotency keys
 	closing  context.Context      // ends when live streams shall
 	stop     context.CancelFunc
 

@@ -167,7 +167,9 @@ func TestChangesWait(t *testing.T) {
 		since := r.changes("viewer@a.example", "").Cursor
 		got := make(chan answer, 1)
 		wait := func(seconds int) {
-			go func() { got <- r.as("viewer@a.example", "GET", r.path("changes")+fmt.Sprintf("?wait=%d&since=", seconds)+since, nil) }()
+			go func() {
+				got <- r.as("viewer@a.example", "GET", r.path("changes")+fmt.Sprintf("?wait=%d&since=", seconds)+since, nil)
+			}()
 		}
 		start := time.Now()
 		wait(15)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"math"
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -63,4 +64,50 @@ func Looker(db *store.DB, a *access.Access, project lh.ProjectID, ps []access.Pr
 		_, _, err := w.check(ctx, ls)
 		return err
 	}
+}
+
+// Line is one line of line protocol as it was read.
+type Line struct {
+	Number      int
+	Measurement string
+	Tags        [][2]string
+	Fields      map[string]float64 // NaN is a text
+	Time        int64
+	Timed       bool
+	Err         error
+}
+
+// ReadLines reads line protocol.
+func ReadLines(data []byte) []Line {
+	var out []Line
+	r := lineReader{data: data}
+	for {
+		p, done, err := r.next()
+		if done {
+			return out
+		}
+		l := Line{Number: p.line, Err: err}
+		if err == nil {
+			l.Measurement, l.Time, l.Timed, l.Fields = p.measurement, p.time, p.timed, map[string]float64{}
+			for _, t := range p.tags {
+				l.Tags = append(l.Tags, [2]string{t.key, t.value})
+			}
+			for _, f := range p.fields {
+				if l.Fields[f.key] = f.value; f.text {
+					l.Fields[f.key] = math.NaN()
+				}
+			}
+		}
+		out = append(out, l)
+	}
+}
+
+// Secrets tells of each operation whether its answer is kept out of what is kept for idempotency keys.
+func Secrets() map[string]bool {
+	a := New(Config{})
+	out := map[string]bool{}
+	for _, r := range routes {
+		out[r.id] = a.secret[r.id]
+	}
+	return out
 }

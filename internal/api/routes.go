@@ -242,9 +242,13 @@ func request(ctx context.Context) (*http.Request, http.ResponseWriter) {
 func register[I, O any](a *API, r route, op huma.Operation, h func(*API, context.Context, *I) (*O, error)) {
 	op.Responses = a.streamed(op.OperationID)
 	if r.rows != nil {
-		op.RequestBody = r.rows(a.huma.OpenAPI().Components.Schemas)
+		op.RequestBody, op.SkipValidateBody = r.rows(a.huma.OpenAPI().Components.Schemas), true
+	}
+	if a.secret == nil {
+		a.secret = map[string]bool{}
 	}
 	r.secret = r.secret || showsSecret(reflect.TypeFor[O](), 0)
+	a.secret[r.id] = r.secret
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		req, w := humago.Unwrap(c)
 		c = huma.WithValue(c, requestKey{}, [2]any{req, w})
