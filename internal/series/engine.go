@@ -32,8 +32,8 @@ type Options struct {
 	FoldAge   time.Duration
 	FoldRows  int64
 	FoldBytes int64
-	// FoldWaiting is how many bytes of all devices' uploads wait before the longest are folded earlier [48 MiB]. As much,
-	// and a quarter more, is kept in memory.
+	// FoldWaiting is how many bytes of all devices' uploads wait before the longest are folded earlier [40 MiB]. As much,
+	// and an eighth more, is kept in memory.
 	FoldWaiting int64
 	// FoldBite is about how many bytes of journal go into one fold's transaction [1 MiB].
 	FoldBite int64
@@ -56,7 +56,7 @@ func (o *Options) defaults() {
 	set(&o.FoldAge, 15*time.Minute)
 	set(&o.FoldRows, 256)
 	set(&o.FoldBytes, 64<<10)
-	set(&o.FoldWaiting, 48<<20)
+	set(&o.FoldWaiting, 40<<20)
 	set(&o.FoldBite, 1<<20)
 	set(&o.Backlog, 2<<30)
 	if o.Now == nil {

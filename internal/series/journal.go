@@ -1,9 +1,11 @@
 package series
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
@@ -124,15 +126,30 @@ func (u *Upload) Each(fn func(channel uint16, s lh.Sample)) {
 func (u *Upload) latest() []lh.Latest {
 	found := make([]lh.Sample, len(u.Elements))
 	have := make([]bool, len(u.Elements))
-	u.Each(func(c uint16, s lh.Sample) {
-		if s.Time > u.NotAfter {
-			return
+	left := len(u.Elements)
+	records := u.Batch.Records
+	ordered := slices.IsSortedFunc(records, func(a, b wire.Record) int { return cmp.Compare(a.Time, b.Time) })
+	// From the last record back: ranks within an upload grow with its records, so that of equal times the later one wins.
+	for i := len(records) - 1; i >= 0 && (left > 0 || !ordered); i-- {
+		r := &records[i]
+		if r.Time > u.NotAfter {
+			continue
 		}
-		// Ranks within an upload grow with its records, so that of equal times the later record wins.
-		if !have[c] || s.Time >= found[c].Time {
-			found[c], have[c] = s, true
+		for k := len(r.Values) - 1; k >= 0; k-- {
+			v := &r.Values[k]
+			if have[v.Channel] && r.Time <= found[v.Channel].Time {
+				continue
+			}
+			if !have[v.Channel] {
+				have[v.Channel], left = true, left-1
+			}
+			s := lh.Sample{Time: r.Time, Value: v.Value, Flag: v.Flag, Rank: lh.RankOf(u.Epoch, u.Sequence+uint32(i))}
+			if r.Time < u.NotBefore {
+				s.Flag = max(s.Flag, lh.FlagSuspect)
+			}
+			found[v.Channel] = s
 		}
-	})
+	}
 	out := make([]lh.Latest, 0, len(found))
 	for c, ok := range have {
 		if ok {

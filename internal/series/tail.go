@@ -48,7 +48,7 @@ func (e *Engine) committed(rows []store.JournalAppend) (due bool) {
 			t.oldest = r.Received
 		}
 		t.count, t.bytes = t.count+1, t.bytes+r.Size
-		if r.Seq != t.next || e.kept > e.o.FoldWaiting+e.o.FoldWaiting/4 {
+		if r.Seq != t.next || e.kept > e.o.FoldWaiting+e.o.FoldWaiting/8 {
 			e.drop(t) // another hub stores for the device, or folds do not keep up: they read the journal
 		} else {
 			t.rows = append(t.rows, store.JournalRow{ID: r.ID, Device: r.Device, Seq: r.Seq, Received: r.Received, Samples: r.Samples, Size: r.Size, Body: r.Body})

@@ -185,7 +185,7 @@ func TestBurstIsBounded(t *testing.T) {
 				}
 			}
 			e.tailsMu.Unlock()
-			if most := o.FoldWaiting + o.FoldWaiting/4 + 4<<10; kept > most || kept != sum {
+			if most := o.FoldWaiting + o.FoldWaiting/8 + 4<<10; kept > most || kept != sum {
 				t.Fatalf("upload %d: %d bytes are kept in memory, %d are counted, at most %d may be", i, sum, kept, most)
 			}
 			if i > 10_000 {

@@ -296,7 +296,7 @@ func (db *DB) Changes(ctx context.Context, sc Scope, after ChangeCursor, limit i
 		return nil, nil, after, false, fmt.Errorf("read changes: %w", err)
 	}
 	n = 0
-	err = db.each(ctx, db.read, `SELECT number, element_id, day, time FROM mark WHERE project_id = $1 AND number > $2 ORDER BY number LIMIT $3`,
+	err = db.each(ctx, db.read, `SELECT mark, element_id, day, marked FROM chunk WHERE project_id = $1 AND mark > $2 ORDER BY mark LIMIT $3`,
 		[]any{sc.project, after.Mark, limit + 1}, func(scan func(...any) error) error {
 			var m lh.Mark
 			if err := scan(&m.Number, &m.Element, &m.Day, &m.Time); err != nil {
@@ -370,25 +370,18 @@ func (v visibility) change(c lh.Change, at lh.LocationID) (lh.Change, bool) {
 	return c, v.sc.Allows(lh.PermAdminister)
 }
 
-// mark notes that days of series were written, in a fold's transaction. The counter's row is held until the commit, so
-// that marks are committed in the order of their numbers; it is taken last, and nobody but a fold takes it.
-func (t *tx) mark(ctx context.Context, p lh.ProjectID, chunks []Chunk) error {
-	if len(chunks) == 0 {
-		return nil
+// marks takes numbers for days of series that are written, in a fold's transaction, and returns the first. The counter's
+// row is held until the commit, so that marks are committed in the order of their numbers; nobody but a fold takes it,
+// after the devices and before the chunks.
+func (t *tx) marks(ctx context.Context, p lh.ProjectID, n int) (first int64, err error) {
+	if n == 0 {
+		return 0, nil
 	}
 	var last int64
-	err := t.db.row(ctx, t, `INSERT INTO mark_number (project_id, number) VALUES ($1, $2)
-		ON CONFLICT (project_id) DO UPDATE SET number = mark_number.number + $2 RETURNING number`, p, len(chunks)).Scan(&last)
+	err = t.db.row(ctx, t, `INSERT INTO mark_number (project_id, number) VALUES ($1, $2)
+		ON CONFLICT (project_id) DO UPDATE SET number = mark_number.number + $2 RETURNING number`, p, n).Scan(&last)
 	if err != nil {
-		return fmt.Errorf("count marks: %w", err)
+		return 0, fmt.Errorf("count marks: %w", err)
 	}
-	rows := make([][]any, len(chunks))
-	for i, c := range chunks {
-		rows[i] = []any{string(p), string(c.Element), c.Day, last - int64(len(chunks)) + int64(i) + 1, int64(t.now)}
-	}
-	_, err = t.insert(ctx, insertMark, rows)
-	return err
+	return last - int64(n) + 1, nil
 }
-
-var insertMark = insertion{head: `INSERT INTO mark (project_id, element_id, day, number, time) VALUES `, columns: 5,
-	tail: ` ON CONFLICT (project_id, element_id, day) DO UPDATE SET number = excluded.number, time = excluded.time`}

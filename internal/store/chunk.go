@@ -107,9 +107,9 @@ func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 
 const (
 	// A chunk that was read and is gone was deleted: it is not made anew.
-	foldNew = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body, revision) VALUES ($1, $2, $3, $4 + 1, $5, $6, $7)
+	foldNew = `INSERT INTO chunk (project_id, element_id, day, gen, summary, body, revision, mark, marked) VALUES ($1, $2, $3, $4 + 1, $5, $6, $7, $8, $9)
 		ON CONFLICT (project_id, element_id, day) DO NOTHING`
-	foldOld = `UPDATE chunk SET gen = $4 + 1, summary = $5, body = $6, revision = coalesce($7, revision)
+	foldOld = `UPDATE chunk SET gen = $4 + 1, summary = $5, body = $6, revision = coalesce($7, revision), mark = $8, marked = $9
 		WHERE project_id = $1 AND element_id = $2 AND day = $3 AND gen = $4`
 )
 
@@ -146,6 +146,10 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 		if err := t.foldDevices(ctx, sc, folds, moved); err != nil {
 			return fmt.Errorf("fold: %w", err)
 		}
+		mark, err := t.marks(ctx, sc.project, len(chunks))
+		if err != nil {
+			return fmt.Errorf("fold: %w", err)
+		}
 		add, err := t.ready(ctx, foldNew)
 		if err != nil {
 			return fmt.Errorf("fold: %w", err)
@@ -161,7 +165,8 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 			if c.Gen > 0 {
 				put = change
 			}
-			r, err := put.ExecContext(ctx, string(sc.project), string(c.Element), c.Day, c.Gen, bodies[i].summary, bodies[i].body, orNull(bodies[i].revision))
+			r, err := put.ExecContext(ctx, string(sc.project), string(c.Element), c.Day, c.Gen, bodies[i].summary, bodies[i].body, orNull(bodies[i].revision),
+				mark+int64(i), int64(t.now))
 			if err != nil {
 				return fmt.Errorf("fold %s day %d: %w", c.Element, c.Day, err)
 			}
@@ -174,7 +179,7 @@ func (db *DB) Fold(ctx context.Context, sc Scope, chunks []Chunk, folds []Device
 				return fmt.Errorf("fold arrivals of %s: %w", a.Device, err)
 			}
 		}
-		return t.mark(ctx, sc.project, chunks)
+		return nil
 	})
 }
 

@@ -345,7 +345,7 @@ const Unbound = 20 * time.Second
 
 // dropSeries removes all that belongs to an element but itself.
 func (t *tx) dropSeries(ctx context.Context, p lh.ProjectID, id lh.ElementID) error {
-	for _, table := range []string{"chunk", "latest", "mark", "correction", "approval"} {
+	for _, table := range []string{"chunk", "latest", "correction", "approval"} {
 		if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE project_id = $1 AND element_id = $2`, p, id); err != nil {
 			return fmt.Errorf("delete from %s: %w", table, err)
 		}
