@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
@@ -67,7 +68,7 @@ type Session struct {
 	Expires  lh.Millis      `json:"expires"`
 	Proof    lh.Proof       `json:"proof" enum:"password,totp,recovery_code,passkey,oidc" doc:"How it was begun"`
 	Missing  bool           `json:"factor_missing" doc:"The installation wants a second factor, and this session has none: until it does, only what sets one up is allowed"`
-	Projects []SessionGrant `json:"projects" nullable:"false"`
+	Projects []SessionGrant `json:"projects" nullable:"false" doc:"Those that are not archived"`
 }
 
 // SessionGrant is the asker's role in a project.
@@ -85,6 +86,7 @@ func getSession(a *API, ctx context.Context, p access.Principal, _ *struct{}) (*
 		if ps, err = a.projectsOf(ctx, p); err != nil {
 			return nil, err
 		}
+		ps = slices.DeleteFunc(ps, func(p Project) bool { return p.Archived != 0 })
 	}
 	s := Session{User: userOf(p.User), Expires: p.Session.Expires, Proof: p.Session.Proof, Missing: missing, Projects: make([]SessionGrant, len(ps))}
 	for i, p := range ps {

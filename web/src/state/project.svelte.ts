@@ -2,6 +2,7 @@
 
 import { SvelteMap } from 'svelte/reactivity';
 import { api, ask, hubNow, type Device, type Element, type Latest, type Location, type Project } from '../api/client';
+import { pages } from '../api/pages';
 import { openLive } from '../api/live';
 import { errorOf, type ApiError } from '../api/problem';
 import type { Sample } from '../lib/plot';
@@ -38,6 +39,8 @@ class ProjectState {
 
   may(permission: 'configure' | 'administer'): boolean {
     const role = this.project?.role ?? '';
+    // Of what is archived or about to be destroyed nothing but its members and its end can be changed.
+    if (permission === 'configure' && this.project && (this.project.archived !== 0 || this.project.destroy_at !== 0)) return false;
     return role === 'owner' || role === 'administrator' || (permission === 'configure' && role === 'editor');
   }
 
@@ -134,15 +137,15 @@ class ProjectState {
     try {
       const [project, devices, locations, elements, latest] = await Promise.all([
         ask(api.GET('/api/v1/projects/{project}', of)),
-        ask(api.GET('/api/v1/projects/{project}/devices', of)),
-        ask(api.GET('/api/v1/projects/{project}/locations', of)),
-        ask(api.GET('/api/v1/projects/{project}/elements', of)),
+        pages((query) => ask(api.GET('/api/v1/projects/{project}/devices', { params: { ...of.params, query } }))),
+        pages((query) => ask(api.GET('/api/v1/projects/{project}/locations', { params: { ...of.params, query } }))),
+        pages((query) => ask(api.GET('/api/v1/projects/{project}/elements', { params: { ...of.params, query } }))),
         ask(api.GET('/api/v1/projects/{project}/latest', of)),
       ]);
       if (this.id !== id) return;
-      replace(this.devices, devices.items);
-      replace(this.locations, locations.items);
-      this.elements = elements.items;
+      replace(this.devices, devices);
+      replace(this.locations, locations);
+      this.elements = elements;
       for (const l of latest.items) this.#newest(l);
       this.project = project;
       this.error = undefined;
