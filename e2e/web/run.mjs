@@ -2,9 +2,12 @@
 import { Bench, launch, runAll } from './harness.mjs';
 import { startHub } from './hub.mjs';
 import './tests/session.mjs';
+import './tests/account.mjs';
 import './tests/project.mjs';
+import './tests/projects.mjs';
 import './tests/device.mjs';
 import './tests/known.mjs';
+import './tests/security.mjs';
 import './tests/trouble.mjs';
 import './tests/looks.mjs';
 
