@@ -11,6 +11,9 @@ import { connect } from 'node:tls';
 const root = new URL('../../', import.meta.url).pathname;
 const bin = process.env.LOGGERHEAD_BIN ?? join(root, 'bin');
 
+/** Where a program is. */
+export const program = (name) => join(bin, name);
+
 /** A hub under test: its address, its folder, who may log in, and how to end what was started. */
 export async function startHub() {
   for (const program of ['loggerhead', 'loggerhead-agent']) {
