@@ -3,7 +3,11 @@ package api
 import (
 	"context"
 	"math"
+	"net/http"
+	"reflect"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/access"
@@ -110,4 +114,59 @@ func Secrets() map[string]bool {
 		out[r.id] = a.secret[r.id]
 	}
 	return out
+}
+
+// ProblemCode is a code as it is documented.
+type ProblemCode struct {
+	Code   lh.Code
+	Status int
+}
+
+// ProblemCodes lists the codes that are documented.
+func ProblemCodes() []ProblemCode {
+	var out []ProblemCode
+	for _, c := range codes {
+		out = append(out, ProblemCode{c.Code, c.Status})
+	}
+	return out
+}
+
+// Deprecated returns a handler of one operation whose end is announced, and its description.
+func Deprecated(since, sunset time.Time, successor string) (http.Handler, []byte) {
+	a := New(Config{})
+	mux := http.NewServeMux()
+	a.huma = humago.New(mux, a.openAPIConfig())
+	r := public("GET", "/api/v1/old", "get-old", "Old", func(*API, context.Context, *struct{}) (*one[string], error) {
+		return &one[string]{"old"}, nil
+	}).deprecated(since, sunset, successor)
+	r.register(a, r)
+	doc, err := a.huma.OpenAPI().MarshalJSON()
+	if err != nil {
+		panic(err)
+	}
+	return mux, doc
+}
+
+// ParseTags, VersionsOf and Accepts read headers.
+func ParseTags(given []string) (int, bool, error) {
+	tags, star, err := parseTags(given)
+	return len(tags), star, err
+}
+
+// VersionsOf reads If-Match.
+func VersionsOf(given []string) ([]int64, error) { return versionsOf(given) }
+
+// Accepts reads Accept.
+func Accepts(accept string) bool { return accepts(accept, []string{"application/json", "text/csv"}) }
+
+// BulkTable reads a table of locations and returns how many rows it has, and how many are wrong.
+func BulkTable(a *API, body []byte, array bool) (rows, wrong int, err error) {
+	p := bulkReader[NewLocation]{schemas: a.huma.OpenAPI().Components.Schemas}
+	p.schema = p.schemas.Schema(reflect.TypeFor[NewLocation](), true, "NewLocation")
+	if array {
+		err = p.array(body)
+	} else {
+		err = p.table(body)
+	}
+	return len(p.rows), len(p.wrong) + p.more, err
 }
