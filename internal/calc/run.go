@@ -88,9 +88,9 @@ func (a *Aggregator) run(at, step lh.Millis, values []float64, f lh.Flag) {
 		a.simple(at, step, values, f)
 		return
 	}
-	span := float64(step)
+	a.stretch(step, len(values))
 	prev := a.prev.Value
-	sum, linear, carried, increase := a.sum.current, a.linear, a.carried, s.Increase
+	sum, even, increase := a.sum.current, a.even.sum, s.Increase
 	lo, hi, least, greatest := s.Min.Value, s.Max.Value, -1, -1
 	for at := 0; at < len(values); {
 		m := &a.moment
@@ -101,8 +101,7 @@ func (a *Aggregator) run(at, step lh.Millis, values []float64, f lh.Flag) {
 		first, dist, squares := m.first, m.sum, m.squares
 		for i, v := range part {
 			sum += v
-			linear += float64((prev + v) / 2 * span)
-			carried += float64(prev * span)
+			even += v
 			// Where it fell, since it was reset it has counted v; without a branch, which noise would mispredict.
 			rise := math.Float64bits(v - prev)
 			fell := uint64(int64(rise) >> 63)
@@ -125,11 +124,7 @@ func (a *Aggregator) run(at, step lh.Millis, values []float64, f lh.Flag) {
 		}
 		at += len(part)
 	}
-	a.sum.current, a.linear, a.carried, s.Increase = sum, linear, carried, increase
-	// Whole milliseconds, far fewer than 2^53: to add them at once is to add them one by one.
-	a.linearMs += span * float64(n)
-	a.carriedMs += span * float64(n)
-	a.walked = max(a.walked, at+step*lh.Millis(n))
+	a.sum.current, a.even.sum, s.Increase = sum, even, increase
 	a.ran(at, step, values, f, least, greatest)
 }
 

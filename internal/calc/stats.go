@@ -94,6 +94,7 @@ type Aggregator struct {
 	carried   float64 // likewise
 	carriedMs float64
 	walked    lh.Millis // up to where carried is counted
+	even      stretch   // is not in the four yet
 	gapped    bool      // the open bucket's total has a gap in it
 }
 
@@ -209,7 +210,8 @@ func (a *Aggregator) Add(s lh.Sample) error {
 		}
 		return nil
 	}
-	if a.have && !a.o.Simple {
+	evenly := a.goesOn(s.Time, at)
+	if !evenly && a.have && !a.o.Simple {
 		if err := a.line(a.prev, s); err != nil {
 			return err
 		}
@@ -225,7 +227,13 @@ func (a *Aggregator) Add(s lh.Sample) error {
 	if s.Flag != lh.FlagSuspect {
 		a.s.Good++
 	}
-	if !a.o.Simple {
+	switch {
+	case a.o.Simple:
+	case evenly:
+		a.stretch(s.Time-a.prev.Time, 1)
+		a.even.sum += s.Value
+		a.moment.add(s.Value)
+	default:
 		a.carry(s.Time)
 		a.moment.add(s.Value)
 	}
@@ -274,6 +282,7 @@ func (a *Aggregator) Finish() error { return a.reach(a.to) }
 // line adds the straight line from p to q to every bucket it crosses, closing those it leaves behind. A line over a
 // gap is none: nothing is interpolated silently.
 func (a *Aggregator) line(p, q lh.Sample) error {
+	a.flatten()
 	if float64(q.Time-p.Time) > a.gap {
 		return nil
 	}
@@ -301,11 +310,49 @@ func (a *Aggregator) line(p, q lh.Sample) error {
 	return nil
 }
 
+// stretch is a run of neighbours in one bucket that lie equally far apart, with no gap: their lines and what is carried
+// between them follow from one sum.
+type stretch struct {
+	span       lh.Millis // from each to the next; 0: there is no stretch
+	first, sum float64   // sum: of all values, the first and the last too
+}
+
+// goesOn reports whether a usable sample, which counts at a time, lies in the open bucket with all of what leads to it.
+func (a *Aggregator) goesOn(t, at lh.Millis) bool {
+	return a.have && a.open && !a.o.Simple && a.prev.Time >= a.s.Start && at < a.s.End && a.walked == a.prev.Time && float64(t-a.prev.Time) <= a.gap && t > a.prev.Time
+}
+
+// stretch makes room for n more samples that lie span apart, the first of them as far from the newest. Their values are
+// to be added to the sum.
+func (a *Aggregator) stretch(span lh.Millis, n int) {
+	if a.even.span != span {
+		a.flatten()
+		a.even = stretch{span, a.prev.Value, a.prev.Value}
+	}
+	ms := float64(span) * float64(n) // whole, far fewer than 2^53: to add them at once is to add them one by one
+	a.linearMs += ms
+	a.carriedMs += ms
+	a.walked = a.prev.Time + span*lh.Millis(n)
+}
+
+// flatten counts the stretch, which ends with the newest sample.
+func (a *Aggregator) flatten() {
+	if a.even.span == 0 {
+		return
+	}
+	span, last := float64(a.even.span), a.prev.Value
+	carried := a.even.sum - last
+	a.carried += float64(carried * span)
+	a.linear += float64((carried + (last-a.even.first)/2) * span)
+	a.even.span = 0
+}
+
 // carry counts the newest value up to t, which lies in the open bucket or at its end.
 func (a *Aggregator) carry(t lh.Millis) {
 	if a.o.Simple {
 		return
 	}
+	a.flatten()
 	if a.have && t > a.walked {
 		a.carried += float64(a.prev.Value * float64(t-a.walked))
 		a.carriedMs += float64(t - a.walked)
