@@ -77,7 +77,11 @@ func (b *bench) seriesSQLite(ctx context.Context, z seriesSizes, up *uploads) (e
 		return err
 	}
 	defer in.close(&err)
-	b.say("%d devices are in the database", z.devices)
+	empty, err := in.db.Size(ctx)
+	if err != nil {
+		return err
+	}
+	b.say("%d devices are in the database, which takes %d bytes", z.devices, empty.Used)
 
 	stop, err := b.profile("ingest")
 	if err != nil {
@@ -114,6 +118,7 @@ func (b *bench) seriesSQLite(ctx context.Context, z seriesSizes, up *uploads) (e
 	}
 	stored := float64(z.devices * z.minutes * seriesPerDevice)
 	b.metric("series_bytes_per_sample", float64(bytes)/stored, "bytes")
+	b.metric("series_growth_bytes_per_sample", float64(bytes-empty.Used)/stored, "bytes")
 	b.say("%d bytes in files, %d of them used", bytes, size.Used)
 	if err := in.verify(ctx, z.minutes); err != nil {
 		return err

@@ -32,7 +32,7 @@ func TestSeries(t *testing.T) {
 		}
 		got[m[1]] = v
 	}
-	want := []string{"series_folded_samples_per_s", "series_peak_rss_mib"}
+	want := []string{"series_folded_samples_per_s", "series_growth_bytes_per_sample", "series_peak_rss_mib"}
 	for _, name := range []string{"series_ingest_samples_per_s", "series_cpu_s_per_million", "series_bytes_per_sample", "query_raw_day_ms",
 		"query_year_1000_buckets_ms", "query_latest_8000_series_ms", "query_50x30d_hourly_ms", "query_year_daily_zone_ms"} {
 		want = append(want, name, "row_"+name)

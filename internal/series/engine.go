@@ -19,8 +19,8 @@ import (
 
 // Options are how an engine works. A zero field has the default in brackets.
 type Options struct {
-	// CommitWait is how long a group commit may wait for more uploads while many come [2 ms]. One that comes alone
-	// never waits.
+	// CommitWait is how long a group commit may wait for more uploads while many come [2 ms]; negative is not at all.
+	// One that comes alone never waits.
 	CommitWait time.Duration
 	// CommitRows is the most uploads in one commit [1024].
 	CommitRows int
@@ -222,7 +222,7 @@ func (e *Engine) commitLoop() {
 	busy := false
 	for first := range e.queue {
 		group := e.gather([]*pending{first})
-		if busy && len(group) < e.o.CommitRows {
+		if busy && len(group) < e.o.CommitRows && e.o.CommitWait > 0 {
 			time.Sleep(e.o.CommitWait)
 			group = e.gather(group)
 		}

@@ -140,7 +140,11 @@ func (s *Server) wire(auth *authorities, d Deps) error {
 	s.access = access.New(access.Options{DB: s.db, Now: s.now, Log: s.log, URL: s.cfg.PeopleURL(s.people.Addr().String()),
 		Providers: providers, RequireFactor: s.cfg.People.RequireSecondFactor,
 		SignUpOpen: s.cfg.People.SignUp == "open", Breached: s.breached, Mailed: s.mail.Wake})
-	s.engine = series.New(s.db, series.Options{CommitWait: s.cfg.Series.CommitWait, FoldAge: s.cfg.Series.FoldAge, Scope: s.access.Hub,
+	wait := s.cfg.Series.CommitWait
+	if wait == 0 {
+		wait = -1 // for series, 0 is what it takes by itself
+	}
+	s.engine = series.New(s.db, series.Options{CommitWait: wait, FoldAge: s.cfg.Series.FoldAge, Scope: s.access.Hub,
 		Cut: func(id lh.DeviceID) { s.gateway.Cut(id) },
 		Now: s.now, Log: s.log, Registerer: s.metrics})
 	fl := fleet.New(fleet.Options{DB: s.db, Issuer: auth.devices, TrustDomain: auth.trustDomain, DeviceScope: s.access.DeviceScope,
