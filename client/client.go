@@ -76,28 +76,34 @@ type Error struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"` // e.g. "not_found"; /api/docs/errors explains each
 	Detail string `json:"detail"`
+	// Errors are the things that are wrong with a request, by row where many things are made at once.
+	Errors []RowError `json:"errors"`
 }
 
 func (e *Error) Error() string { return e.Detail }
 
 // open sends a request and returns the answer, whose body the caller closes. Statuses of 300 and above are errors.
 func (c *Client) open(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
-	u := c.base.JoinPath(path)
-	u.RawQuery = query.Encode()
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		r = bytes.NewReader(b)
+	if body == nil {
+		return c.send(ctx, method, path, query, "", nil)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), r)
+	b, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	return c.send(ctx, method, path, query, "application/json", bytes.NewReader(b))
+}
+
+// send is open with a body as it is.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader) (*http.Response, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -118,6 +124,11 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 	return nil, e
 }
 
+// decode reads an answer.
+func decode(resp *http.Response, out any) error {
+	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out)
+}
+
 // call sends a request and decodes the answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
@@ -131,7 +142,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 		return err
 	}
-	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out)
+	return decode(resp, out)
 }
 
 // items reads a list to its end, page by page.
@@ -205,89 +216,6 @@ func projectPath(project string, more ...string) string {
 		p += "/" + url.PathEscape(m)
 	}
 	return p
-}
-
-// Location is a site.
-type Location struct {
-	ID        string  `json:"id,omitempty"`
-	Name      string  `json:"name"`
-	Zone      string  `json:"zone,omitempty"`
-	Latitude  float64 `json:"latitude,omitempty"`
-	Longitude float64 `json:"longitude,omitempty"`
-}
-
-// Locations lists a project's locations.
-func (c *Client) Locations(ctx context.Context, project string) ([]Location, error) {
-	return items[Location](ctx, c, projectPath(project, "locations"), nil)
-}
-
-// CreateLocation adds a location.
-func (c *Client) CreateLocation(ctx context.Context, project string, l Location) (Location, error) {
-	l.ID = ""
-	var out Location
-	err := c.call(ctx, "POST", projectPath(project, "locations"), nil, l, &out)
-	return out, err
-}
-
-// Device is a datalogger.
-type Device struct {
-	ID           string `json:"id"`
-	Name         string `json:"name"`
-	Serial       string `json:"serial"`
-	State        string `json:"state"`
-	LocationID   string `json:"location_id"`
-	Firmware     string `json:"firmware"`
-	Online       bool   `json:"online"`
-	LastSeen     int64  `json:"last_seen"`
-	ClockOffset  int64  `json:"clock_offset_ms"`
-	ClockSuspect int64  `json:"clock_suspect"`
-	Elements     int    `json:"elements"`
-}
-
-// Devices lists a project's devices.
-func (c *Client) Devices(ctx context.Context, project string) ([]Device, error) {
-	return items[Device](ctx, c, projectPath(project, "devices"), nil)
-}
-
-// Claim is what claims a device.
-type Claim struct {
-	Serial     string `json:"serial"`
-	ClaimCode  string `json:"claim_code"`
-	Name       string `json:"name"`
-	LocationID string `json:"location_id,omitempty"`
-	MaxOffline int    `json:"max_offline,omitempty"` // seconds
-}
-
-// ClaimDevice binds a device to a project by the serial and code on its label.
-func (c *Client) ClaimDevice(ctx context.Context, project string, cl Claim) (Device, error) {
-	var d Device
-	err := c.call(ctx, "POST", projectPath(project, "devices"), nil, cl, &d)
-	return d, err
-}
-
-// RevokeDevice bars a device at once.
-func (c *Client) RevokeDevice(ctx context.Context, project, device string) error {
-	return c.call(ctx, "POST", projectPath(project, "devices", device, "revoke"), nil, nil, nil)
-}
-
-// Element is one sensor or actuator value.
-type Element struct {
-	ID         string `json:"id"`
-	Name       string `json:"name"`
-	DeviceID   string `json:"device_id"`
-	Channel    string `json:"channel"`
-	Quantity   string `json:"quantity"`
-	Unit       string `json:"unit"`
-	IntervalMs int64  `json:"interval_ms"`
-}
-
-// Elements lists a project's elements, of one device where that is not "".
-func (c *Client) Elements(ctx context.Context, project, device string) ([]Element, error) {
-	q := url.Values{}
-	if device != "" {
-		q.Set("device_id", device)
-	}
-	return items[Element](ctx, c, projectPath(project, "elements"), q)
 }
 
 // Latest is the newest sample of an element.

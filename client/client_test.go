@@ -109,7 +109,7 @@ func TestErrors(t *testing.T) {
 		})
 		_, err := c.Projects(ctx)
 		var e *client.Error
-		if !errors.As(err, &e) || *e != a.want || e.Error() != a.want.Detail {
+		if !errors.As(err, &e) || e.Status != a.want.Status || e.Code != a.want.Code || e.Detail != a.want.Detail || e.Error() != a.want.Detail {
 			t.Errorf("status %d: %+v, want %+v", a.status, err, a.want)
 		}
 	}
@@ -123,6 +123,24 @@ func TestErrors(t *testing.T) {
 	if _, err := c.Projects(ctx); err == nil {
 		t.Error("half an answer is taken for the whole")
 	}
+}
+
+// TestPages: a list is read to its end, and a hub whose list leads in a circle, or elsewhere, is not followed.
+func TestPages(t *testing.T) {
+	next := map[string]string{"": "/api/v1/projects?cursor=a&limit=1000", "a": "https://elsewhere.example/?cursor=b", "b": ""}
+	c, s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		at := r.URL.Query().Get("cursor")
+		fmt.Fprintf(w, `{"items":[{"id":"p%s"}],"next":%q}`, at, next[at])
+	})
+	ps, err := c.Projects(ctx)
+	if err != nil || len(ps) != 3 || ps[2].ID != "pb" {
+		t.Errorf("%+v, %v", ps, err)
+	}
+	next["b"] = "/api/v1/projects?cursor=b"
+	if _, err := c.Projects(ctx); err == nil || !strings.Contains(err.Error(), "leads nowhere") {
+		t.Errorf("a list in a circle: %v", err)
+	}
+	s.Close()
 }
 
 // TestRequests: each call is the operation it says, with the token, and what it is told arrives.
@@ -150,7 +168,7 @@ func TestRequests(t *testing.T) {
 		}
 	}
 	ps, err := c.Projects(ctx)
-	check(err, "GET", "/api/v1/projects")
+	check(err, "GET", "/api/v1/projects?limit=1000")
 	if len(ps) != 1 || ps[0].ID != "y" || ps[0].Name != "n" {
 		t.Errorf("projects %+v", ps)
 	}
@@ -160,9 +178,9 @@ func TestRequests(t *testing.T) {
 		t.Errorf("sent %v", body)
 	}
 	_, err = c.Devices(ctx, "a/../b?c")
-	check(err, "GET", "/api/v1/projects/a%2F..%2Fb%3Fc/devices")
+	check(err, "GET", "/api/v1/projects/a%2F..%2Fb%3Fc/devices?limit=1000")
 	_, err = c.Elements(ctx, "p", "dev&x=1")
-	check(err, "GET", "/api/v1/projects/p/elements?device_id=dev%26x%3D1")
+	check(err, "GET", "/api/v1/projects/p/elements?device_id=dev%26x%3D1&limit=1000")
 	check(c.RevokeDevice(ctx, "p", "d"), "POST", "/api/v1/projects/p/devices/d/revoke")
 	check(c.ChangeMember(ctx, "p", "u/v", "viewer", "loc"), "PATCH", "/api/v1/projects/p/members/u%2Fv")
 	if body["role"] != "viewer" || len(body["locations"].([]any)) != 1 || len(body) != 2 {

@@ -30,6 +30,10 @@ type commands struct {
 	Logout    logoutCommand    `cmd:"" help:"End the session that login began." group:"hub"`
 	Whoami    whoamiCommand    `cmd:"" help:"Show who commands speak as." group:"hub"`
 	Project   projectCommand   `cmd:"" help:"Projects, and who is in them." group:"hub"`
+	Location  locationCommand  `cmd:"" help:"Locations of a project." group:"hub"`
+	Device    deviceCommand    `cmd:"" help:"Devices of a project." group:"hub"`
+	Element   elementCommand   `cmd:"" help:"Elements of a project." group:"hub"`
+	Export    exportCommand    `cmd:"" help:"Exports, which the hub makes in the background." group:"hub"`
 	Datalog   datalogCommand   `cmd:"" help:"Print series: samples, or statistics by hour, day, month." group:"hub"`
 	Latest    latestCommand    `cmd:"" help:"Print the newest sample of each element." group:"hub"`
 	Audit     auditCommand     `cmd:"" help:"The audit trail of a project." group:"hub"`

@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "mode": mode, "oneline": oneLine, "https": https, "waitlog": waitLog, "replace": replace, "allow": allow,
+			"status": status, "mode": mode, "oneline": oneLine, "https": https, "waitlog": waitLog, "replace": replace, "allow": allow, "claimcode": claimCode,
 		},
 	})
 }
@@ -137,6 +137,15 @@ func allow(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("no code in %s", ts.ReadFile(args[0]))
+}
+
+// claimCode puts the claim code that the last command printed into a variable: claimcode code.
+func claimCode(ts *testscript.TestScript, _ bool, args []string) {
+	code := regexp.MustCompile(`[0-9A-Z]{4}(-[0-9A-Z]{4}){4}`).FindString(ts.ReadFile("stdout"))
+	if code == "" {
+		ts.Fatalf("no claim code in %s", ts.ReadFile("stdout"))
+	}
+	ts.Setenv(args[0], code)
 }
 
 // https asks for a page under a pinned root: https root.pem https://127.0.0.1:1/x status words.

@@ -110,7 +110,7 @@ func yesNo(b bool) string {
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 
 // timeFlag is a moment on the command line: RFC 3339, a date or date and time without a zone (then UTC), "now", or how long
-// ago, such as -90m, -36h, -7d.
+// ago, such as 90m, 36h, 7d.
 type timeFlag string
 
 // millis reads it.
@@ -119,28 +119,26 @@ func (t timeFlag) millis(now time.Time) (int64, error) {
 	if s == "now" {
 		return now.UnixMilli(), nil
 	}
-	if ago, ok := strings.CutPrefix(s, "-"); ok {
-		if days, ok := strings.CutSuffix(ago, "d"); ok {
-			n, err := strconv.Atoi(days)
-			if err == nil && n >= 0 && n < 1_000_000 {
-				return now.AddDate(0, 0, -n).UnixMilli(), nil
-			}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err == nil && n >= 0 && n < 1_000_000 {
+			return now.AddDate(0, 0, -n).UnixMilli(), nil
 		}
-		if d, err := time.ParseDuration(ago); err == nil && d >= 0 {
-			return now.Add(-d).UnixMilli(), nil
-		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d).UnixMilli(), nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
 		if at, err := time.Parse(layout, s); err == nil {
 			return at.UnixMilli(), nil
 		}
 	}
-	return 0, lh.Errorf(lh.Invalid, "%q is no time: give one such as 2026-05-01T12:00:00Z, 2026-05-01, -36h, -7d or now", s)
+	return 0, lh.Errorf(lh.Invalid, "%q is no time: give one such as 2026-05-01T12:00:00Z, 2026-05-01, 36h or 7d (ago), or now", s)
 }
 
 // rangeFlags are a range of time.
 type rangeFlags struct {
-	From timeFlag `help:"First instant: RFC 3339, a date (UTC), or how long ago (-36h, -7d)." default:"-1d" placeholder:"TIME"`
+	From timeFlag `help:"First instant: RFC 3339, a date (UTC), or how long ago (36h, 7d)." default:"1d" placeholder:"TIME"`
 	To   timeFlag `help:"The instant after the last." default:"now" placeholder:"TIME"`
 }
 
