@@ -101,12 +101,16 @@ func (v *verifier) project(ctx context.Context, id lh.ProjectID) error {
 	if err := v.journal(ctx, sc, name); err != nil {
 		return err
 	}
+	sources := []lh.DeviceID{lh.Sent}
 	for _, d := range devices {
-		err := v.e.db.ArrivalDays(ctx, sc, d.ID, func(a store.ArrivalDay) error {
+		sources = append(sources, d.ID)
+	}
+	for _, d := range sources {
+		err := v.e.db.ArrivalDays(ctx, sc, d, func(a store.ArrivalDay) error {
 			_, err := v.e.codec.decodeArrivals(nil, a.Day, a.Body)
 			return err
 		})
-		if _, err := v.found(ctx, "arrivals of device "+string(d.ID), err); err != nil {
+		if _, err := v.found(ctx, "arrivals of device "+string(d), err); err != nil {
 			return err
 		}
 	}
