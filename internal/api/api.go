@@ -127,6 +127,7 @@ func New(c Config) *API {
 	for _, r := range routes {
 		r.register(a, r)
 	}
+	nullable(a.huma.OpenAPI().Components.Schemas, nullFields())
 	mux.HandleFunc("GET /api/v1/openapi.json", a.serveOpenAPI)
 	mux.HandleFunc("GET /api/docs", a.serveDocs)
 	mux.HandleFunc("GET /api/docs/errors", a.serveErrorDocs)

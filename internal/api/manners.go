@@ -187,3 +187,23 @@ func noOperation(mux *http.ServeMux) http.HandlerFunc {
 		newProblem(lh.NotFound, http.StatusNotFound, "there is no such operation; /api/docs lists them").write(w)
 	}
 }
+
+// nullable says of fields that are a thing or null that they are; huma cannot say it of what has a name.
+func nullable(schemas huma.Registry, fields map[string][]string) {
+	for name, props := range fields {
+		s := schemas.Map()[name]
+		if s == nil {
+			continue
+		}
+		for _, p := range props {
+			if f := s.Properties[p]; f != nil && f.Ref != "" {
+				s.Properties[p] = &huma.Schema{OneOf: []*huma.Schema{{Ref: f.Ref}, {Type: "null"}}, Description: f.Description}
+			}
+		}
+	}
+}
+
+// nullFields are the fields that may be null, by the schema that has them.
+func nullFields() map[string][]string {
+	return map[string][]string{"Device": {"battery"}, "Correction": {"by", "revoked_by"}, "Approval": {"by", "revoked_by"}}
+}
