@@ -129,10 +129,11 @@ type zoneSpan struct {
 	offset     lh.Millis
 }
 
-func (z *zoneSpan) find(at time.Time, t lh.Millis) {
+func (z *zoneSpan) find(loc *time.Location, t lh.Millis) {
 	if t >= z.begin && t < z.end {
 		return
 	}
+	at := t.Time().In(loc)
 	_, offset := at.Zone()
 	z.begin, z.end, z.offset = math.MinInt64, math.MaxInt64, lh.Millis(offset)*1000
 	begin, end := at.ZoneBounds()
@@ -148,8 +149,7 @@ func (z *zoneSpan) find(at time.Time, t lh.Millis) {
 const farChange = 3 * lh.DayMillis
 
 func (c Calendar) next(t lh.Millis, z *zoneSpan) lh.Millis {
-	at := t.Time().In(c.loc)
-	z.find(at, t)
+	z.find(c.loc, t)
 	local := int64(t + z.offset)
 	if c.step.Unit <= Minute || c.step.Unit == Hour && c.step.N == 1 {
 		width := int64(c.step.N) * [...]int64{Second: 1000, Minute: 60_000, Hour: 3_600_000}[c.step.Unit]
@@ -164,7 +164,7 @@ func (c Calendar) next(t lh.Millis, z *zoneSpan) lh.Millis {
 			return lh.Millis(local-mod(local, width)+width) - z.offset // the wall clock and the time agree
 		}
 	}
-	w := c.floor(at)
+	w := c.floor(t.Time().In(c.loc))
 	for range 8 { // more than one only where the clock skips a whole bucket
 		w = c.advance(w)
 		if next := c.wall(w); next > t {

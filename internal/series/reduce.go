@@ -120,6 +120,7 @@ func (in *reader) reduceNarrow(ctx context.Context, points int) (_ Reduced, ok b
 	if ends[1] < ends[0] || r.width/r.buckets >= lh.DayMillis {
 		return Reduced{}, false, nil
 	}
+	r.out = make([]lh.Sample, 0, min(2*r.buckets, 4000))
 	s := &stream{r: in, form: asMantissas, next: in.from.Day(), last: (in.to - 1).Day()}
 	s.enough = func(s *summary) bool {
 		enough := r.enough(s)
