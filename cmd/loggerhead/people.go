@@ -70,6 +70,21 @@ func (c configPath) mailed(ctx context.Context, p program, email string, show bo
 	})
 }
 
+type userFactorsCommand struct {
+	configPath
+	Email string `arg:"" help:"E-mail address of the account. Make sure who asks: with it, the password alone opens the account."`
+}
+
+func (u userFactorsCommand) Run(ctx context.Context, p program) error {
+	return u.withAccess(ctx, p, func(a *access.Access, _ *store.DB) error {
+		if err := a.RemoveFactors(ctx, u.Email); err != nil {
+			return nobody(err, u.Email)
+		}
+		fmt.Fprintf(p.stdout, "%s has no second factor any more; all sessions have ended.\n", printable(u.Email))
+		return nil
+	})
+}
+
 type userDisableCommand struct {
 	configPath
 	Email string `arg:"" help:"E-mail address of the account."`

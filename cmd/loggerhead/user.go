@@ -25,6 +25,7 @@ type userCommand struct {
 
 	Invite    userInviteCommand    `cmd:"" help:"Invite somebody to make an account, by mail or by a link to pass on."`
 	ResetLink userResetLinkCommand `cmd:"" help:"Make a link by which somebody chooses a new password."`
+	Factors   userFactorsCommand   `cmd:"" name:"reset-factors" help:"Take the second factors from somebody who has lost them. All of their sessions end."`
 	Disable   userDisableCommand   `cmd:"" help:"Bar an account. All of its sessions end."`
 	Enable    userEnableCommand    `cmd:"" help:"Let a barred account in again."`
 	Delete    userDeleteCommand    `cmd:"" help:"Delete an account that is no project's last owner."`
