@@ -32,11 +32,12 @@ var layers = []string{"vocabulary", "ground", "mechanisms", "storage", "behaviou
 
 // neighbours are the only imports within a layer.
 var neighbours = map[string][]string{
-	"internal/pki/pkitest":     {"internal/pki"},
-	"internal/series":          {"internal/store"},
-	"internal/store/storetest": {"internal/store"},
-	"internal/agent":           {"internal/agent/wal", "internal/agent/sensor"},
-	"internal/demo":            {"internal/server", "internal/agent/wal"},
+	"internal/pki/pkitest":       {"internal/pki"},
+	"internal/notify/notifytest": {"internal/notify"},
+	"internal/series":            {"internal/store"},
+	"internal/store/storetest":   {"internal/store"},
+	"internal/agent":             {"internal/agent/wal", "internal/agent/sensor"},
+	"internal/demo":              {"internal/server", "internal/agent/wal"},
 }
 
 // pkg is a package of this module, or one that it imports; a path of this module is relative to its root.
