@@ -347,10 +347,7 @@ func TestDamagedChunk(t *testing.T) {
 			day := b.Records[len(b.Records)-1].Time.Day()
 			damage := func(part func(*store.Chunk)) {
 				t.Helper()
-				c, err := r.db.Chunk(ctx, hub, s.elements[0].ID, day)
-				if err == nil {
-					err = r.db.Summaries(ctx, hub, s.elements[0].ID, day, day, func(with store.Chunk) error { c.Summary = with.Summary; return nil })
-				}
+				c, err := r.db.WholeChunk(ctx, hub, s.elements[0].ID, day)
 				if err != nil || c.Gen == 0 || c.Summary == nil {
 					t.Fatalf("%+v, %v", c, err)
 				}

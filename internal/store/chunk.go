@@ -63,11 +63,6 @@ func (db *DB) Chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 	return db.chunks(ctx, sc, e, from, to, `NULL, body`, fn)
 }
 
-// Summaries is [DB.Chunks] with the summaries and without the bodies, which stay unread.
-func (db *DB) Summaries(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
-	return db.chunks(ctx, sc, e, from, to, `summary, NULL`, fn)
-}
-
 func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, parts string, fn func(Chunk) error) error {
 	if !sc.Allows(lh.PermRead) {
 		return sc.need(lh.PermRead)
