@@ -12,6 +12,9 @@ func consibioMe(c *consibioCall) error {
 		u = lh.User{ID: lh.UserID(c.principal.Actor().ID), Name: c.principal.Service.Name, Created: c.principal.Service.Created}
 	}
 	out := consibioUser{FullName: u.Name, Email: u.Email, LastLogin: consibioTime(c.principal.Session.Created), EmailVerifiedAt: consibioTime(u.Created)}
+	if u.Verified != 0 { // else they came by the operator, who vouches for the address
+		out.EmailVerifiedAt = consibioTime(u.Verified)
+	}
 	out.Preferences.FavoriteProjects = []string{}
 	return c.ok(map[lh.UserID]consibioUser{u.ID: out})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -171,12 +172,9 @@ func getExportFile(a *API, ctx context.Context, sc store.Scope, in *ExportPath) 
 	if err != nil {
 		return nil, err
 	}
-	// Once for a download, however many pieces it is fetched in: who fetches a file fetches its beginning.
-	if r, _ := request(ctx); r.Method == http.MethodGet && fromTheBeginning(r.Header.Get("Range")) {
-		if err := a.DB.NoteDownload(ctx, sc, e); err != nil {
-			return nil, err
-		}
+	note := func() error {
 		countSamples(ctx, int(e.Done))
+		return a.DB.NoteDownload(ctx, sc, e)
 	}
 	return &seriesOutput{func(c huma.Context) {
 		r, w := humago.Unwrap(c)
@@ -185,23 +183,38 @@ func getExportFile(a *API, ctx context.Context, sc store.Scope, in *ExportPath) 
 		h.Set("Content-Disposition", `attachment; filename="`+report.SafeName(e.Name)+`"`)
 		h.Set("ETag", fmt.Sprintf(`"%s-%d"`, e.ID, e.Attempt)) // a file that is ready never changes
 		h.Set(gzhttp.HeaderNoCompression, "1")                 // ranges are of the file as it is
-		http.ServeContent(patientFile{w, a.patientWriter(w)}, r, "", time.Time{}, file)
+		http.ServeContent(&patientFile{ResponseWriter: w, to: a.patientWriter(w), r: r, note: note, fail: func(err error) { problemOf(a.Log, r, err).write(w) }}, r, "", time.Time{}, file)
 	}}, nil
 }
 
-// fromTheBeginning reports whether a Range takes in a file's first byte. One that is not understood is no range.
-func fromTheBeginning(ranges string) bool {
-	var from int64
-	if n, err := fmt.Sscanf(ranges, "bytes=%d-", &from); n != 1 || err != nil {
-		return true
-	}
-	return from == 0
-}
-
-// patientFile gives every piece of a file that is sent a deadline of its own.
+// patientFile gives every piece of a file that is sent a deadline of its own, and notes the download before its first byte:
+// once, however many pieces it is fetched in, for who fetches a file fetches its beginning.
 type patientFile struct {
 	http.ResponseWriter
-	to *stallWriter
+	to     *stallWriter
+	r      *http.Request
+	note   func() error
+	fail   func(error)
+	failed error
 }
 
-func (p patientFile) Write(b []byte) (int, error) { return p.to.Write(b) }
+func (p *patientFile) WriteHeader(status int) {
+	begins := strings.HasPrefix(p.Header().Get("Content-Range"), "bytes 0-") || p.Header().Get("Content-Range") == "" // or several ranges
+	if p.r.Method == http.MethodGet && (status == http.StatusOK || status == http.StatusPartialContent && begins) {
+		if p.failed = p.note(); p.failed != nil {
+			for _, name := range []string{"Content-Length", "Content-Range", "Content-Disposition", "ETag", "Accept-Ranges"} {
+				p.Header().Del(name)
+			}
+			p.fail(p.failed)
+			return
+		}
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p *patientFile) Write(b []byte) (int, error) {
+	if p.failed != nil {
+		return 0, p.failed
+	}
+	return p.to.Write(b)
+}
