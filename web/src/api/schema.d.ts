@@ -2148,7 +2148,7 @@ export interface components {
             allow: boolean;
         };
         Approval: {
-            by: components["schemas"]["Who"];
+            by: components["schemas"]["Who"] | null;
             comment: string;
             /**
              * Format: int64
@@ -2163,7 +2163,7 @@ export interface components {
              * @description 0: it stands
              */
             revoked: number;
-            revoked_by: components["schemas"]["Who"];
+            revoked_by: components["schemas"]["Who"] | null;
             /** Format: int64 */
             to: number;
         };
@@ -2473,7 +2473,7 @@ export interface components {
             a: number;
             /** Format: double */
             b: number;
-            by: components["schemas"]["Who"];
+            by: components["schemas"]["Who"] | null;
             comment: string;
             /** Format: int64 */
             created: number;
@@ -2494,7 +2494,7 @@ export interface components {
              * @description 0: it stands
              */
             revoked: number;
-            revoked_by: components["schemas"]["Who"];
+            revoked_by: components["schemas"]["Who"] | null;
             samples: components["schemas"]["FillSample"][];
             /** Format: int64 */
             to: number;
@@ -2610,7 +2610,7 @@ export interface components {
                 [key: string]: string;
             };
             /** @description The newest battery voltage; null where the device measures none, or has sent none */
-            battery: components["schemas"]["Reading"];
+            battery: components["schemas"]["Reading"] | null;
             /**
              * Format: int64
              * @description The device's clock less the hub's, at the last upload
@@ -3659,6 +3659,7 @@ export interface components {
             expires: number;
             /** @description The installation wants a second factor, and this session has none: until it does, only what sets one up is allowed */
             factor_missing: boolean;
+            /** @description Those that are not archived */
             projects: components["schemas"]["SessionGrant"][];
             /**
              * @description How it was begun
