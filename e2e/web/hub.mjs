@@ -117,7 +117,7 @@ export function knownReadings(now) {
 
 /** Lists a serial in the hub's inventory and returns its claim code, as the operator does. */
 export function listDevice(hub, serial) {
-  const out = execFileSync(join(bin, 'loggerhead'), ['device', 'add', '-c', join(hub.data, 'hub', 'loggerhead.yaml'), serial, '--hardware', 'lh-e2e'], { encoding: 'utf8' });
+  const out = execFileSync(join(bin, 'loggerhead'), ['inventory', 'add', '-c', join(hub.data, 'hub', 'loggerhead.yaml'), serial, '--hardware', 'lh-e2e'], { encoding: 'utf8' });
   const code = /claim code\s+(\S+)/.exec(out);
   if (!code) throw new Error(`no claim code in: ${out}`);
   return code[1];

@@ -42,8 +42,8 @@ func TestHostileInput(t *testing.T) {
 			{"GET", "/elements/%00", "", 404}, {"GET", "/elements/%C3%A6%00", "", 404}, {"DELETE", "/members/%00", "", 404}, {"POST", "/devices/%00/revoke", "", 404}, {"DELETE", "/locations/%00", "", 404},
 			{"PATCH", "/devices/%00", `{"name":"a"}`, 404}, {"GET", "/series?from=0&to=1&elements=%00", "", 404}, {"GET", "/series?from=0&to=1&elements=%ff", "", 404}, {"GET", "/latest?elements=%00", "", 200},
 			{"GET", "/latest?device_id=%00", "", 200}, {"GET", "/elements?device_id=%ff", "", 200}, {"PATCH", dev, `{"location_id":"\u0000"}`, 404},
-			{"POST", "/elements", `{"name":"a","location_id":"\u0000"}`, 404}, {"PUT", "/members", `{"email":"owner@a.example","role":"viewer","locations":["\u0000"]}`, 404},
-			{"PUT", "/members", `{"email":"\u0000","role":"viewer"}`, 404},
+			{"POST", "/elements", `{"name":"a","location_id":"\u0000"}`, 404}, {"POST", "/invitations", `{"email":"bo@a.example","role":"viewer","locations":["\u0000"]}`, 404},
+			{"POST", "/invitations", `{"email":"\u0000","role":"viewer"}`, 400}, {"PATCH", "/members/%00", `{"role":"viewer"}`, 404},
 			// Bodies.
 			{"POST", "/locations", "", 400}, {"POST", "/locations", "{", 400}, {"POST", "/locations", "null", 400}, {"POST", "/locations", "[]", 400}, {"POST", "/locations", `"name"`, 400},
 			{"POST", "/locations", `{"name":"a"} {"name":"b"}`, 400}, {"POST", "/locations", `{"name":"a","nmae":"b"}`, 400}, {"POST", "/locations", `{}`, 400}, {"POST", "/locations", `{"name":""}`, 400},
@@ -53,7 +53,7 @@ func TestHostileInput(t *testing.T) {
 			{"POST", "/locations", `{"name":"a","zone":"Local"}`, 400}, {"POST", "/locations", `{"name":"a","zone":"../../etc/passwd"}`, 400}, {"PATCH", "", `{"zone":""}`, 400}, {"PATCH", "", `{"name":""}`, 400},
 			{"PATCH", dev, `{"max_offline":9}`, 400}, {"PATCH", dev, `{"max_offline":31536001}`, 400}, {"PATCH", dev, `{"max_offline":1.5}`, 400}, {"PATCH", dev, `{"state":"enrolled"}`, 400}, {"PATCH", dev, `{"serial":"x"}`, 400},
 			{"PATCH", elm, `{"color":"red"}`, 400}, {"PATCH", elm, `{"color":"#12345g"}`, 400}, {"PATCH", elm, `{"color":"#112233\nx"}`, 400}, {"PATCH", elm, `{"digits":13}`, 400}, {"PATCH", elm, `{"digits":-1}`, 400},
-			{"PATCH", elm, `{"device_id":"x"}`, 400}, {"POST", "/elements", `{"name":"a","meaning":"average"}`, 400}, {"POST", "/elements", `{"name":"a","interval_ms":-1}`, 400},
+			{"PATCH", elm, `{"device_id":"x"}`, 404}, {"POST", "/elements", `{"name":"a","meaning":"average"}`, 400}, {"POST", "/elements", `{"name":"a","interval_ms":-1}`, 400},
 			{"POST", "/devices", `{"serial":"x","claim_code":"y"}`, 400}, {"POST", "/devices", `{"serial":"x","claim_code":"y","name":"z"}`, 400}, {"POST", "/devices", `{"serial":"` + long + `","claim_code":"y","name":"z"}`, 400},
 			{"POST", "/invitations", `{"email":"a","role":"viewer"}`, 400}, {"POST", "/invitations", `{"email":"a@b.example\r\nBcc: c@d.example","role":"viewer"}`, 400},
 			{"POST", "/invitations", `{"email":"a@b.example","role":"king"}`, 400}, {"POST", "/invitations", `{"email":"a@b.example","role":"owner","locations":["x"]}`, 400},
@@ -65,7 +65,7 @@ func TestHostileInput(t *testing.T) {
 			{"POST", "/keep", "", 409}, {"POST", "/invitations/x/resend", "", 404}, {"DELETE", "/invitations/x", "", 404}, {"DELETE", "?now=maybe", "", 400}, {"DELETE", "?now=true&name=x", "", 400},
 			{"PATCH", loc, `{"created":5}`, 400}, {"PATCH", loc, `{"latitude":"5"}`, 400},
 			// Methods.
-			{"PUT", "/devices", "{}", 404}, {"PUT", "", "{}", 404}, {"POST", series + "&from=0&to=1", "{}", 404},
+			{"PUT", "/devices", "{}", 405}, {"PUT", "", "{}", 405}, {"POST", series + "&from=0&to=1", "{}", 405}, {"PUT", "/members", "{}", 405},
 		} {
 			a := r.send(c.method, r.path()+c.path, c.body, token)
 			if a.status != c.want {
