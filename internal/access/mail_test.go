@@ -314,3 +314,46 @@ func TestLinkIsUsedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestUndoTakesBackWhatWasAdded: who gives an account its old address back also removes what was added since to log in
+// with, and nothing that was there before.
+func TestUndoTakesBackWhatWasAdded(t *testing.T) {
+	eachOffice(t, func(o *office) {
+		u, err := o.a.CreateUser(ctx, lh.User{Email: "ana@test.example", Name: "Ana"}, good)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		identity := func(subject string) lh.Identity {
+			return lh.Identity{ID: lh.NewIdentityID(), User: u.ID, Issuer: "https://id.example", Subject: subject}
+		}
+		by := lh.Actor{Kind: lh.ActorUser, ID: string(u.ID)}
+		if _, err := o.db.AddIdentity(ctx, by, identity("mine")); err != nil {
+			o.t.Fatal(err)
+		}
+		o.clock.add(time.Minute)
+		s := notifytest.Serve(o.t, notifytest.How{})
+		o.open(s.Sender(notify.StartTLS, false).Send)
+		url, err := o.a.MailLink(ctx, by, "", lh.Link{Purpose: lh.LinkEmail, User: u.ID, Email: "thief@test.example"}, "x", func(url string) string { return url + "\n" })
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		token := func(url string) string { _, token, _ := strings.Cut(url, "#"); return token }
+		if _, err := o.a.UseLink(ctx, token(url), "192.0.2.9"); err != nil {
+			o.t.Fatal(err)
+		}
+		o.clock.add(time.Minute)
+		if _, err := o.db.AddIdentity(ctx, by, identity("theirs")); err != nil {
+			o.t.Fatal(err)
+		}
+		if p, err := o.a.UseLink(ctx, token(s.Wait("ana@test.example", 1).Link(o.t)), "192.0.2.1"); err != nil || p != lh.LinkUndo {
+			o.t.Fatal(p, err)
+		}
+		f, err := o.db.Factors(ctx, u.ID)
+		if err != nil || len(f.Identities) != 1 || f.Identities[0].Subject != "mine" {
+			o.t.Errorf("%+v %v", f.Identities, err)
+		}
+		if got, err := o.db.User(ctx, u.ID); err != nil || got.Email != "ana@test.example" {
+			o.t.Errorf("%+v %v", got, err)
+		}
+	})
+}

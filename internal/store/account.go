@@ -121,7 +121,9 @@ func (db *DB) ChangeEmail(ctx context.Context, from lh.Actor, hash []byte, undo 
 }
 
 // UndoEmail gives an account back the address that a link of LinkUndo was sent to. Whoever changed it had the password:
-// every session ends and every other link is void; reset makes the link to choose another password.
+// every session ends, every other link is void, and what they have since added to log in with goes. What was there before
+// stays: an old address that somebody else reads by now must not be a way around a second factor. reset makes the link to
+// choose another password.
 func (db *DB) UndoEmail(ctx context.Context, from lh.Actor, hash []byte, reset func(id lh.UserID, email string) NewLink) error {
 	return db.update(ctx, func(t *tx) error {
 		l, err := t.takeLink(ctx, hash, lh.LinkUndo)
@@ -133,6 +135,11 @@ func (db *DB) UndoEmail(ctx context.Context, from lh.Actor, hash []byte, reset f
 		}
 		for _, table := range []string{"session", "link"} {
 			if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE user_id = $1`, l.User); err != nil {
+				return fmt.Errorf("undo change of address: %w", err)
+			}
+		}
+		for _, table := range []string{"passkey", "identity", "totp", "recovery_code"} {
+			if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE user_id = $1 AND created >= $2`, l.User, l.Created); err != nil {
 				return fmt.Errorf("undo change of address: %w", err)
 			}
 		}

@@ -38,7 +38,11 @@ func (t *tx) out(ctx context.Context, life lh.Millis, o outgoing) error {
 	if err := t.db.row(ctx, t, `SELECT count(*) FROM outbox`).Scan(&n); err != nil {
 		return fmt.Errorf("count mail: %w", err)
 	}
-	if n >= maxOutbox {
+	most := maxOutbox
+	if o.Ask != nil {
+		most /= 2 // strangers leave room for what people must hear
+	}
+	if n >= most {
 		return lh.Errorf(lh.Unavailable, "too much mail waits to be sent; try again later")
 	}
 	k, err := t.db.key(ctx, t, installation)
