@@ -61,11 +61,14 @@ type Provider struct {
 	op       *op.Provider
 }
 
+// providerKey is made once a process: it takes longer than everything else here.
+var providerKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // NewProvider starts a provider that sends browsers back to redirect and to nowhere else. Close ends it.
 func NewProvider(redirect string) (*Provider, error) {
 	p := &Provider{redirect: redirect, requests: map[string]*authRequest{}, codes: map[string]string{}, tokens: map[string]Person{}}
 	var err error
-	if p.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+	if p.key, err = providerKey(); err != nil {
 		return nil, err
 	}
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
