@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
-
 )
 
 // Bounds of a password: long enough to resist guessing, short enough to hash.
