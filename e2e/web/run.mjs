@@ -8,6 +8,7 @@ import './tests/projects.mjs';
 import './tests/device.mjs';
 import './tests/known.mjs';
 import './tests/security.mjs';
+import './tests/pairing.mjs';
 import './tests/trouble.mjs';
 import './tests/looks.mjs';
 

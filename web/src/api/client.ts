@@ -19,6 +19,7 @@ export type LogInAnswer = Schemas['LogIn'];
 export type Account = Schemas['Account'];
 export type Link = Schemas['Link'];
 export type LoggedIn = Schemas['LoggedIn'];
+export type Pairing = Schemas['Pairing'];
 /** battery is null for a device that measures none; OpenAPI cannot say so beside a reference. */
 export type Device = Omit<Schemas['Device'], 'battery'> & { battery: Schemas['Reading'] | null };
 

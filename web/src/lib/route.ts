@@ -1,6 +1,5 @@
 // Addresses: /, /account, /sign-up, /forgot, /link (its token stands behind a #), /p/<project>, /p/<project>/members, /p/<project>/settings, /p/<project>/d/<device>?<range>,
-// /security, /sso/<provider>. The hub answers every one of them
-// with index.html.
+// /security, /sso/<provider>, /pair/<code>. The hub answers every one of them with index.html.
 
 export type Route =
   | { page: 'projects' }
@@ -10,6 +9,7 @@ export type Route =
   | { page: 'device'; project: string; device: string }
   | { page: 'security' }
   | { page: 'sso'; provider: string }
+  | { page: 'pair'; code: string }
   | { page: 'account' | 'sign-up' | 'forgot' | 'link' }
   | { page: 'unknown' };
 
@@ -24,6 +24,7 @@ export function routeOf(path: string): Route {
   if (p === undefined) return { page: 'projects' };
   if (p === 'security' && project === undefined) return { page: 'security' };
   if (p === 'sso' && project !== undefined && kind === undefined) return { page: 'sso', provider: project };
+  if (p === 'pair' && project !== undefined && kind === undefined) return { page: 'pair', code: project };
   if (project === undefined && (p === 'account' || p === 'sign-up' || p === 'forgot' || p === 'link')) return { page: p };
   if (p !== 'p' || project === undefined || more !== undefined) return { page: 'unknown' };
   if (kind === undefined) return { page: 'project', project };
