@@ -41,7 +41,7 @@ func (db *DB) setDestroy(ctx context.Context, sc Scope, action string, notice No
 	}
 	err := db.update(ctx, func(t *tx) error {
 		var err error
-		if p, err = t.lockProject(ctx, sc); err != nil {
+		if p, err = t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		was := p.Destroy

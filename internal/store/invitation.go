@@ -70,7 +70,7 @@ func (db *DB) Invite(ctx context.Context, sc Scope, i lh.Invitation, link func(l
 	}
 	i.ID, i.Project, i.Inviter = lh.NewInvitationID(), sc.project, lh.UserID(sc.actor.ID)
 	err = db.update(ctx, func(t *tx) error {
-		if _, err := t.lockProject(ctx, sc); err != nil {
+		if _, err := t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		if err := t.grantable(ctx, sc, i.Role, i.Locations); err != nil {
@@ -157,7 +157,7 @@ func (db *DB) ResendInvitation(ctx context.Context, sc Scope, id lh.InvitationID
 		return i, err
 	}
 	err := db.update(ctx, func(t *tx) error {
-		if _, err := t.lockProject(ctx, sc); err != nil {
+		if _, err := t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		var err error
@@ -207,7 +207,7 @@ func (db *DB) RevokeInvitation(ctx context.Context, sc Scope, id lh.InvitationID
 		return err
 	}
 	err := db.update(ctx, func(t *tx) error {
-		if _, err := t.lockProject(ctx, sc); err != nil {
+		if _, err := t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		i, err := t.invitation(ctx, sc.project, id)
@@ -356,7 +356,7 @@ func (t *tx) takeInvitation(ctx context.Context, p lh.ProjectID, id lh.Invitatio
 	if err != nil {
 		return lh.Invitation{}, err
 	}
-	if _, err := t.lockProject(ctx, Scope{project: p}); lh.CodeOf(err) == lh.NotFound {
+	if _, err := t.lockProject(ctx, p); lh.CodeOf(err) == lh.NotFound {
 		return lh.Invitation{}, noInvitation()
 	} else if err != nil {
 		return lh.Invitation{}, err

@@ -133,7 +133,7 @@ func (db *DB) setMember(ctx context.Context, sc Scope, m lh.Member, isMember boo
 	}
 	err := db.update(ctx, func(t *tx) error {
 		// The project's row is taken first, so that two changes cannot each remove the other's last owner.
-		if _, err := t.lockProject(ctx, sc); err != nil {
+		if _, err := t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		if err := t.grantable(ctx, sc, m.Role, m.Locations); err != nil {
@@ -219,7 +219,7 @@ func (db *DB) Leave(ctx context.Context, sc Scope) error {
 
 func (db *DB) removeMember(ctx context.Context, sc Scope, u lh.UserID, action string) error {
 	err := db.update(ctx, func(t *tx) error {
-		if _, err := t.lockProject(ctx, sc); err != nil {
+		if _, err := t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		was, err := t.member(ctx, sc.project, u)
@@ -260,7 +260,7 @@ func (db *DB) TransferProject(ctx context.Context, sc Scope, to lh.UserID) error
 		return lh.Errorf(lh.Invalid, "a project is handed over from one person to another")
 	}
 	err := db.update(ctx, func(t *tx) error {
-		if _, err := t.lockProject(ctx, sc); err != nil {
+		if _, err := t.lockProject(ctx, sc.project); err != nil {
 			return err
 		}
 		mine, err := t.member(ctx, sc.project, from)

@@ -106,7 +106,7 @@ func (db *DB) ChangeProject(ctx context.Context, sc Scope, edit func(*lh.Project
 		return p, err
 	}
 	err := db.update(ctx, func(t *tx) error {
-		was, err := t.lockProject(ctx, sc)
+		was, err := t.lockProject(ctx, sc.project)
 		if err != nil {
 			return err
 		}
@@ -135,15 +135,15 @@ func (db *DB) ChangeProject(ctx context.Context, sc Scope, edit func(*lh.Project
 }
 
 // lockProject takes the project's row, so that changes of the project queue up, and reads it.
-func (t *tx) lockProject(ctx context.Context, sc Scope) (lh.Project, error) {
-	n, err := t.exec(ctx, `UPDATE project SET archived = archived WHERE id = $1`, sc.project)
+func (t *tx) lockProject(ctx context.Context, p lh.ProjectID) (lh.Project, error) {
+	n, err := t.exec(ctx, `UPDATE project SET archived = archived WHERE id = $1`, p)
 	if err != nil {
 		return lh.Project{}, fmt.Errorf("take project: %w", err)
 	}
 	if n == 0 {
 		return lh.Project{}, noProject()
 	}
-	return t.db.project(ctx, t, sc.project)
+	return t.db.project(ctx, t, p)
 }
 
 // ArchiveProject puts the project away, or takes it out again: while it is archived, nothing changes in it but what
@@ -155,7 +155,7 @@ func (db *DB) ArchiveProject(ctx context.Context, sc Scope, archived bool) (lh.P
 	}
 	err := db.update(ctx, func(t *tx) error {
 		var err error
-		if p, err = t.lockProject(ctx, sc); err != nil || (p.Archived != 0) == archived {
+		if p, err = t.lockProject(ctx, sc.project); err != nil || (p.Archived != 0) == archived {
 			return err
 		}
 		action := "project.restore"
