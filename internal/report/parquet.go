@@ -17,7 +17,7 @@ const parquetCells = 1 << 20
 // have no value as OPTIONAL; compressed by Snappy, which every reader has. The zone and each column's unit and element
 // are in the file's metadata under "loggerhead".
 type parquetWriter struct {
-	to      *parquet.Writer
+	to      *parquet.GenericWriter[any]
 	columns []column
 	rows    []parquet.Row
 	values  []parquet.Value
@@ -84,7 +84,7 @@ func newParquet(to io.Writer, l *layout) (*parquetWriter, error) {
 		return nil, err
 	}
 	w := &parquetWriter{columns: l.columns, most: max(1, parquetCells/len(l.columns))}
-	w.to = parquet.NewWriter(to, parquet.NewSchema("samples", root), parquet.KeyValueMetadata("loggerhead", string(meta)), parquet.CreatedBy("Loggerhead", "", ""))
+	w.to = parquet.NewGenericWriter[any](to, parquet.NewSchema("samples", root), parquet.KeyValueMetadata("loggerhead", string(meta)), parquet.CreatedBy("Loggerhead", "", ""))
 	w.values = make([]parquet.Value, parquetBatch*len(l.columns))
 	for i := range parquetBatch {
 		w.rows = append(w.rows, w.values[i*len(l.columns):(i+1)*len(l.columns)])

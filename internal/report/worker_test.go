@@ -365,7 +365,7 @@ func TestServiceAccountAsks(t *testing.T) {
 		if err := r.db.ChangeServiceAccount(ctx, r.owner, s); err != nil {
 			r.t.Fatal(err)
 		}
-		x, _ = r.run(r.options())
+		r.run(r.options())
 		for range 1000 {
 			e, err := r.db.Export(ctx, sc, bad.ID)
 			if err != nil {
