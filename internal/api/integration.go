@@ -99,6 +99,14 @@ type IntegrationPath struct {
 	Integration lh.IntegrationID `path:"integration" maxLength:"40"`
 }
 
+// program returns the id where it is one of an integration, and else what names nothing: keys of both are of one kind.
+func (p IntegrationPath) program() string {
+	if !p.Integration.Valid() {
+		return ""
+	}
+	return string(p.Integration)
+}
+
 func getIntegration(a *API, ctx context.Context, sc store.Scope, in *IntegrationPath) (*one[Integration], error) {
 	i, err := a.DB.Integration(ctx, sc, in.Integration)
 	return &one[Integration]{integrationOf(i)}, err
@@ -141,7 +149,7 @@ func deleteIntegration(a *API, ctx context.Context, sc store.Scope, in *Integrat
 }
 
 func listIntegrationKeys(a *API, ctx context.Context, sc store.Scope, in *IntegrationPath) (*list[Key], error) {
-	return a.keys(ctx, sc, string(in.Integration))
+	return a.keys(ctx, sc, in.program())
 }
 
 type createIntegrationKeyInput struct {
@@ -150,7 +158,7 @@ type createIntegrationKeyInput struct {
 }
 
 func createIntegrationKey(a *API, ctx context.Context, sc store.Scope, in *createIntegrationKeyInput) (*one[NewKey], error) {
-	return made(a.Access.NewKey(ctx, sc, lh.ProgramKey{Program: string(in.Integration), Name: in.Body.Name, Expires: in.Body.Expires}))
+	return made(a.Access.NewKey(ctx, sc, lh.ProgramKey{Program: in.program(), Name: in.Body.Name, Expires: in.Body.Expires}))
 }
 
 // IntegrationKeyPath is the part of an input that names a key of an integration.
@@ -166,11 +174,11 @@ type rotateIntegrationKeyInput struct {
 
 func rotateIntegrationKey(a *API, ctx context.Context, sc store.Scope, in *rotateIntegrationKeyInput) (*one[NewKey], error) {
 	b := in.Body
-	return made(a.Access.RotateKey(ctx, sc, lh.ProgramKey{Program: string(in.Integration), Name: b.Name, Expires: b.Expires}, in.Key, b.Ends))
+	return made(a.Access.RotateKey(ctx, sc, lh.ProgramKey{Program: in.program(), Name: b.Name, Expires: b.Expires}, in.Key, b.Ends))
 }
 
 func revokeIntegrationKey(a *API, ctx context.Context, sc store.Scope, in *IntegrationKeyPath) (*struct{}, error) {
-	return nil, a.DB.RevokeKey(ctx, sc, string(in.Integration), in.Key)
+	return nil, a.DB.RevokeKey(ctx, sc, in.program(), in.Key)
 }
 
 type integrationUsageInput struct {
@@ -179,5 +187,5 @@ type integrationUsageInput struct {
 }
 
 func getIntegrationUsage(a *API, ctx context.Context, sc store.Scope, in *integrationUsageInput) (*list[Usage], error) {
-	return a.usage(ctx, sc, string(in.Integration), in.UsageRange)
+	return a.usage(ctx, sc, in.program(), in.UsageRange)
 }

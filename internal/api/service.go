@@ -118,6 +118,14 @@ type ServicePath struct {
 	Account lh.ServiceID `path:"account" maxLength:"40"`
 }
 
+// program returns the id where it is one of a service account, and else what names nothing: keys of both are of one kind.
+func (p ServicePath) program() string {
+	if !p.Account.Valid() {
+		return ""
+	}
+	return string(p.Account)
+}
+
 func getService(a *API, ctx context.Context, sc store.Scope, in *ServicePath) (*one[ServiceAccount], error) {
 	s, err := a.DB.ServiceAccount(ctx, sc, in.Account)
 	return &one[ServiceAccount]{serviceOf(s)}, err
@@ -210,7 +218,7 @@ func made(k lh.ProgramKey, secret string, err error) (*one[NewKey], error) {
 }
 
 func listServiceKeys(a *API, ctx context.Context, sc store.Scope, in *ServicePath) (*list[Key], error) {
-	return a.keys(ctx, sc, string(in.Account))
+	return a.keys(ctx, sc, in.program())
 }
 
 type createServiceKeyInput struct {
@@ -219,7 +227,7 @@ type createServiceKeyInput struct {
 }
 
 func createServiceKey(a *API, ctx context.Context, sc store.Scope, in *createServiceKeyInput) (*one[NewKey], error) {
-	return made(a.Access.NewKey(ctx, sc, lh.ProgramKey{Program: string(in.Account), Name: in.Body.Name, Expires: in.Body.Expires}))
+	return made(a.Access.NewKey(ctx, sc, lh.ProgramKey{Program: in.program(), Name: in.Body.Name, Expires: in.Body.Expires}))
 }
 
 // ServiceKeyPath is the part of an input that names a key of a service account.
@@ -235,11 +243,11 @@ type rotateServiceKeyInput struct {
 
 func rotateServiceKey(a *API, ctx context.Context, sc store.Scope, in *rotateServiceKeyInput) (*one[NewKey], error) {
 	b := in.Body
-	return made(a.Access.RotateKey(ctx, sc, lh.ProgramKey{Program: string(in.Account), Name: b.Name, Expires: b.Expires}, in.Key, b.Ends))
+	return made(a.Access.RotateKey(ctx, sc, lh.ProgramKey{Program: in.program(), Name: b.Name, Expires: b.Expires}, in.Key, b.Ends))
 }
 
 func revokeServiceKey(a *API, ctx context.Context, sc store.Scope, in *ServiceKeyPath) (*struct{}, error) {
-	return nil, a.DB.RevokeKey(ctx, sc, string(in.Account), in.Key)
+	return nil, a.DB.RevokeKey(ctx, sc, in.program(), in.Key)
 }
 
 // Usage is what a program did on one day.
@@ -290,7 +298,7 @@ type serviceUsageInput struct {
 }
 
 func getServiceUsage(a *API, ctx context.Context, sc store.Scope, in *serviceUsageInput) (*list[Usage], error) {
-	return a.usage(ctx, sc, string(in.Account), in.UsageRange)
+	return a.usage(ctx, sc, in.program(), in.UsageRange)
 }
 
 // Caller is who is asking.

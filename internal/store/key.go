@@ -28,12 +28,16 @@ type keyBody struct {
 
 func noKey() error { return lh.Errorf(lh.NotFound, "there is no such key") }
 
-// table returns where a program stands, and what to say when it does not.
-func programTable(program string) (table string, missing error) {
+func noProgram() error {
+	return lh.Errorf(lh.NotFound, "there is no such service account or integration in this project")
+}
+
+// programTable returns where a program stands.
+func programTable(program string) string {
 	if lh.IntegrationID(program).Valid() {
-		return "integration", noIntegration()
+		return "integration"
 	}
-	return "service_account", noService()
+	return "service_account"
 }
 
 const keyColumns = `id, created, expires, used, used_from, body`
@@ -95,11 +99,10 @@ func (db *DB) ProgramKeys(ctx context.Context, sc Scope, program string) ([]lh.P
 }
 
 func (db *DB) programIsThere(ctx context.Context, on queryer, sc Scope, program string) error {
-	table, missing := programTable(program)
 	var one int
-	err := db.row(ctx, on, `SELECT 1 FROM `+table+` WHERE project_id = $1 AND id = $2`, sc.project, program).Scan(&one)
+	err := db.row(ctx, on, `SELECT 1 FROM `+programTable(program)+` WHERE project_id = $1 AND id = $2`, sc.project, program).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
-		return missing
+		return noProgram()
 	}
 	return err
 }
