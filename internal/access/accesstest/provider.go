@@ -138,7 +138,7 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, op.AuthCallbackURL(p.op)(ctx, r.URL.Query().Get("id")), http.StatusFound)
 		return
 	}
-	change := func(body map[string]any) {}
+	var change func(body map[string]any)
 	switch {
 	case r.URL.Path == "/.well-known/openid-configuration" && p.Describe != nil:
 		change = p.Describe
