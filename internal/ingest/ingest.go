@@ -72,7 +72,7 @@ type device struct {
 	mu       sync.Mutex
 	elements map[string]lh.ElementID
 	bound    lh.Millis // when elements was looked up
-	log      uint64 // of epoch
+	log      uint64    // of epoch
 	epoch    uint32
 	touched  lh.Millis
 	offset   int64 // as recorded
