@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"time"
+
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/store"
 )
@@ -8,7 +10,10 @@ import (
 var pairingLeast = map[string]string{"ask-pairing": "public", "finish-pairing": "public", "get-pairing": "signed in", "answer-pairing": "signed in"}
 
 var pairingCalls = map[string]func(*rig, store.Scope) call{
-	"ask-pairing": func(*rig, store.Scope) call { return call{body: map[string]any{"client": "a test"}} },
+	"ask-pairing": func(r *rig, _ store.Scope) call {
+		r.clock.move(10 * time.Second) // so that the bound on asking lies behind
+		return call{body: map[string]any{"client": "a test"}}
+	},
 	"finish-pairing": func(r *rig, _ store.Scope) call {
 		p, err := r.access.AskPairing(ctx, "a test", string(lh.NewUserID()))
 		if err != nil {

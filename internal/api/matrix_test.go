@@ -251,6 +251,9 @@ func TestMatrix(t *testing.T) {
 			refused := make(r, r.owner)
 			for _, p := range people {
 				for _, way := range []string{"bearer", "cookie"} {
+					if route.ID == "get-token" && way == "bearer" {
+						continue // Authorization is where a client proves itself; TestOAuth has it wrong in every way
+					}
 					want, detail := 200, ""
 					switch {
 					case who == "public":
