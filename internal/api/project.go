@@ -112,7 +112,7 @@ func createProject(a *API, ctx context.Context, p access.Principal, in *createPr
 	if err := checkZone(b.Zone); err != nil {
 		return nil, err
 	}
-	made, err := a.DB.CreateProject(ctx, p.User.ID, lh.Project{Name: b.Name, Description: b.Description, Zone: b.Zone, Language: b.Language,
+	made, err := a.DB.CreateProjectBy(ctx, p.Actor(), lh.Project{Name: b.Name, Description: b.Description, Zone: b.Zone, Language: b.Language,
 		Units: b.Units.units(), Retention: b.RetentionDays})
 	if err != nil {
 		return nil, err

@@ -50,18 +50,34 @@ func (t *tx) auditAccount(ctx context.Context, by lh.Actor, action string, subje
 	return nil
 }
 
+// looked is a detail that is found out when the trail is the transaction's own, and with it, what is before the change: nobody
+// else changes it any more.
+type looked func() (any, error)
+
+// changeDetail is what most changes tell.
+type changeDetail struct {
+	Before any `json:"before"`
+	After  any `json:"after"`
+}
+
 // auditIn chains an event to a trail whose row head has its newest number and hash; count and move are the statements
 // that count it up and put the new hash there.
 func (t *tx) auditIn(ctx context.Context, e lh.AuditEvent, detail any, count, move string, head any) error {
+	var prev []byte
+	if err := t.db.row(ctx, t, count, head).Scan(&e.Number, &prev); err != nil {
+		return err
+	}
+	if f, ok := detail.(looked); ok {
+		var err error
+		if detail, err = f(); err != nil {
+			return err
+		}
+	}
 	d, err := json.Marshal(detail)
 	if err != nil {
 		return err
 	}
 	e.Time, e.Detail = t.now, string(d)
-	var prev []byte
-	if err := t.db.row(ctx, t, count, head).Scan(&e.Number, &prev); err != nil {
-		return err
-	}
 	if len(prev) == 0 {
 		prev = auditSeed(e.Project)
 	}

@@ -183,3 +183,50 @@ func TestAccountAudit(t *testing.T) {
 		}
 	})
 }
+
+// TestAuditTellsBeforeAndAfter: a change tells what was, also when two change the same at once.
+func TestAuditTellsBeforeAndAfter(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		sc := storetest.Project(t, db)
+		d, _, es := storetest.DeviceScope(t, db, sc, "1/level")
+		l, err := db.CreateLocation(ctx, sc, lh.Location{Name: "0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const changes = 8
+		var wg sync.WaitGroup
+		for i := range changes {
+			wg.Go(func() {
+				l, d, e := l, d, es[0]
+				l.Name, d.Name, e.Name = fmt.Sprint(i), fmt.Sprint(i), fmt.Sprint(i)
+				for _, err := range []error{db.ChangeLocation(ctx, sc, l), db.ChangeDevice(ctx, sc, d), db.ChangeElement(ctx, sc, e)} {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		type named struct{ Name string }
+		last := map[string]string{string(l.ID): "0", string(d.ID): d.Name, string(es[0].ID): es[0].Name}
+		n := 0
+		err = db.Audit(ctx, sc, 0, 1000, store.AuditFilter{}, func(e lh.AuditEvent) error {
+			if !strings.HasSuffix(e.Action, ".change") {
+				return nil
+			}
+			var detail struct{ Before, After *named }
+			if err := json.Unmarshal([]byte(e.Detail), &detail); err != nil || detail.Before == nil || detail.After == nil {
+				t.Fatalf("%s tells %s", e.Action, e.Detail)
+			}
+			if detail.Before.Name != last[e.Subject] {
+				t.Errorf("%s: before it was %q, not %q", e.Action, last[e.Subject], detail.Before.Name)
+			}
+			last[e.Subject] = detail.After.Name
+			n++
+			return nil
+		})
+		if err != nil || n != 3*changes {
+			t.Errorf("%d changes, %v", n, err)
+		}
+	})
+}

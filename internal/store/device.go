@@ -102,6 +102,19 @@ func (s Scope) ownDevice(id lh.DeviceID) bool {
 	return s.Allows(lh.PermAppend) && s.actor.Kind == lh.ActorDevice && s.actor.ID == string(id)
 }
 
+// deviceDetail is what the audit trail tells of a device that is changed.
+type deviceDetail struct {
+	Name       string        `json:"name"`
+	Location   lh.LocationID `json:"location_id"`
+	MaxOffline int           `json:"max_offline"`
+	Attributes lh.Attributes `json:"attributes,omitempty"`
+	Note       string        `json:"note,omitempty"`
+}
+
+func deviceDetailOf(d lh.Device) deviceDetail {
+	return deviceDetail{d.Name, d.Location, d.MaxOffline, d.Attributes, d.Note}
+}
+
 // ChangeDevice writes a device's name, location, longest silence, attributes and note; the rest of d is ignored. Its elements follow it
 // to the new location.
 func (db *DB) ChangeDevice(ctx context.Context, sc Scope, d lh.Device) error {
@@ -115,12 +128,11 @@ func (db *DB) ChangeDevice(ctx context.Context, sc Scope, d lh.Device) error {
 		return err
 	}
 	return db.update(ctx, func(t *tx) error {
-		err := t.audit(ctx, sc.project, sc.actor, "device.change", string(d.ID),
-			map[string]any{"name": d.Name, "location_id": d.Location, "max_offline": d.MaxOffline, "attributes": d.Attributes, "note": d.Note})
-		if err != nil {
-			return err
-		}
-		old, err := db.device(ctx, t, sc, d.ID)
+		var old lh.Device
+		err := t.audit(ctx, sc.project, sc.actor, "device.change", string(d.ID), looked(func() (_ any, err error) {
+			old, err = db.device(ctx, t, sc, d.ID)
+			return changeDetail{deviceDetailOf(old), deviceDetailOf(d)}, err
+		}))
 		if err != nil {
 			return err
 		}

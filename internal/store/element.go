@@ -145,6 +145,21 @@ func (db *DB) CreateElement(ctx context.Context, sc Scope, e lh.Element) (lh.Ele
 	return e, err
 }
 
+// elementDetail is what the audit trail tells of an element that is changed.
+type elementDetail struct {
+	elementBody
+	Device   lh.DeviceID   `json:"device_id"`
+	Location lh.LocationID `json:"location_id"`
+}
+
+func elementDetailOf(e lh.Element) elementDetail {
+	b := elementBodyOf(e)
+	if e.Device == "" {
+		b.Channel = ""
+	}
+	return elementDetail{b, e.Device, e.Location}
+}
+
 // ChangeElement writes what describes an element, and moves it: to another location where no device feeds it; to a
 // channel of a device, at whose location it then stands; or, with no device, off the one that feeds it. The series stays,
 // and what the device brings next goes to a new element. Conflict: the device has an element at that channel.
@@ -156,22 +171,12 @@ func (db *DB) ChangeElement(ctx context.Context, sc Scope, e lh.Element) error {
 		return err
 	}
 	err := db.update(ctx, func(t *tx) error {
-		old, err := db.element(ctx, t, sc, e.ID)
+		var old lh.Element
+		err := t.audit(ctx, sc.project, sc.actor, "element.change", string(e.ID), looked(func() (_ any, err error) {
+			old, err = db.element(ctx, t, sc, e.ID)
+			return changeDetail{elementDetailOf(old), elementDetailOf(e)}, err
+		}))
 		if err != nil {
-			return err
-		}
-		detail := elementBodyOf(e)
-		if e.Device == "" {
-			detail.Channel = ""
-		}
-		if err := t.audit(ctx, sc.project, sc.actor, "element.change", string(e.ID), struct {
-			elementBody
-			Device   lh.DeviceID   `json:"device_id"`
-			Location lh.LocationID `json:"location_id"`
-		}{detail, e.Device, e.Location}); err != nil {
-			return err
-		}
-		if old, err = db.element(ctx, t, sc, e.ID); err != nil { // as it is now that nobody else may change it
 			return err
 		}
 		e.Fed, e.Interval, e.Meaning = old.Fed, old.Interval, old.Meaning
@@ -417,6 +422,7 @@ func (db *DB) BindElements(ctx context.Context, sc Scope, d lh.DeviceID, want []
 				if e.Meaning == "" || old.Interval == e.Interval && old.Meaning == e.Meaning {
 					continue
 				}
+				before := elementDetailOf(*old)
 				old.Interval, old.Meaning = e.Interval, e.Meaning
 				body, err := sealJSON(k, elementBodyOf(*old), place("element", sc.project, old.ID))
 				if err != nil {
@@ -425,7 +431,7 @@ func (db *DB) BindElements(ctx context.Context, sc Scope, d lh.DeviceID, want []
 				if _, err := t.exec(ctx, `UPDATE element SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, old.ID, body); err != nil {
 					return err
 				}
-				if err := t.audit(ctx, sc.project, sc.actor, "element.change", string(old.ID), elementBodyOf(*old)); err != nil {
+				if err := t.audit(ctx, sc.project, sc.actor, "element.change", string(old.ID), changeDetail{before, elementDetailOf(*old)}); err != nil {
 					return err
 				}
 				continue

@@ -79,11 +79,15 @@ func (db *DB) Location(ctx context.Context, sc Scope, id lh.LocationID) (lh.Loca
 	if !sc.Sees(id) {
 		return lh.Location{}, noLocation()
 	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	return db.location(ctx, db.read, sc, id)
+}
+
+func (db *DB) location(ctx context.Context, on queryer, sc Scope, id lh.LocationID) (lh.Location, error) {
+	k, err := db.key(ctx, on, string(sc.project))
 	if err != nil {
 		return lh.Location{}, err
 	}
-	l, err := scanLocation(k, sc.project, db.row(ctx, db.read, `SELECT id, created, body FROM location WHERE project_id = $1 AND id = $2`, sc.project, id).Scan)
+	l, err := scanLocation(k, sc.project, db.row(ctx, on, `SELECT id, created, body FROM location WHERE project_id = $1 AND id = $2`, sc.project, id).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l, noLocation()
 	}
@@ -124,10 +128,25 @@ func (db *DB) ChangeLocation(ctx context.Context, sc Scope, l lh.Location) error
 	if err := checkNotes(l.Attributes, l.Note); err != nil {
 		return err
 	}
-	return db.putSealed(ctx, sc, place("location", sc.project, l.ID), locationBodyOf(l), "location.change", string(l.ID),
-		func(t *tx, body []byte) (int64, error) {
-			return t.exec(ctx, `UPDATE location SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, l.ID, body)
-		}, noLocation)
+	return db.update(ctx, func(t *tx) error {
+		err := t.audit(ctx, sc.project, sc.actor, "location.change", string(l.ID), looked(func() (any, error) {
+			old, err := db.location(ctx, t, sc, l.ID)
+			return changeDetail{locationBodyOf(old), locationBodyOf(l)}, err
+		}))
+		if err != nil {
+			return err
+		}
+		k, err := db.key(ctx, t, string(sc.project))
+		if err != nil {
+			return err
+		}
+		body, err := sealJSON(k, locationBodyOf(l), place("location", sc.project, l.ID))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `UPDATE location SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, l.ID, body)
+		return err
+	})
 }
 
 // checkNotes refuses what people wrote on a thing where it is too much.

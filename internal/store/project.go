@@ -34,6 +34,11 @@ func noProject() error {
 // CreateProject makes a project with a data key of its own and its first owner, in one transaction. It gives the
 // project its id.
 func (db *DB) CreateProject(ctx context.Context, owner lh.UserID, p lh.Project) (lh.Project, error) {
+	return db.CreateProjectBy(ctx, lh.Actor{Kind: lh.ActorUser, ID: string(owner)}, p)
+}
+
+// CreateProjectBy is [DB.CreateProject] by somebody whose address the audit trail shall tell: a user.
+func (db *DB) CreateProjectBy(ctx context.Context, owner lh.Actor, p lh.Project) (lh.Project, error) {
 	if err := p.Check(); err != nil {
 		return p, err
 	}
@@ -56,10 +61,10 @@ func (db *DB) CreateProject(ctx context.Context, owner lh.UserID, p lh.Project) 
 			return err
 		}
 		if _, err := t.exec(ctx, `INSERT INTO member (project_id, user_id, role, locations, created) VALUES ($1, $2, $3, '', $4)`,
-			p.ID, owner, lh.RoleOwner, t.now); err != nil {
+			p.ID, owner.ID, lh.RoleOwner, t.now); err != nil {
 			return err
 		}
-		return t.audit(ctx, p.ID, lh.Actor{Kind: lh.ActorUser, ID: string(owner)}, "project.create", string(p.ID), settings{projectBodyOf(p), p.Retention})
+		return t.audit(ctx, p.ID, owner, "project.create", string(p.ID), settings{projectBodyOf(p), p.Retention})
 	})
 	if err != nil {
 		return p, fmt.Errorf("create project: %w", err)
