@@ -163,9 +163,9 @@ func (l *Limiter) Enter(ctx context.Context, id string) (leave func(), err error
 		return leave, nil
 	default:
 	}
-	if b.waiting >= waitEach*l.limits.AtOnce {
+	if waiting := b.waiting; waiting >= waitEach*l.limits.AtOnce {
 		l.mu.Unlock()
-		return nil, lh.Errorf(lh.Exhausted, "%d of your requests are under way and %d wait; send fewer at once", l.limits.AtOnce, b.waiting)
+		return nil, lh.Errorf(lh.Exhausted, "%d of your requests are under way and %d wait; send fewer at once", l.limits.AtOnce, waiting)
 	}
 	b.waiting++
 	l.mu.Unlock()

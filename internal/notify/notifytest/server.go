@@ -34,12 +34,13 @@ import (
 
 // Server is a mail server.
 type Server struct {
-	Addr  string
-	Roots *x509.CertPool // that its certificate comes from
-	PEM   []byte         // the same
-	t     testing.TB
-	smtp  *smtp.Server
-	done  chan struct{}
+	Addr     string
+	Roots    *x509.CertPool // that its certificate comes from
+	PEM      []byte         // the same
+	t        testing.TB
+	smtp     *smtp.Server
+	done     chan struct{}
+	listener net.Listener
 
 	mu     sync.Mutex
 	got    []Letter
@@ -99,6 +100,7 @@ func Serve(t testing.TB, h How) *Server {
 	if h.Implicit {
 		l = tls.NewListener(l, c)
 	}
+	s.listener = l
 	go func() { s.smtp.Serve(l); close(s.done) }() // its end is Close's
 	t.Cleanup(s.Close)
 	return s
@@ -106,7 +108,8 @@ func Serve(t testing.TB, h How) *Server {
 
 // Close ends the server; its address refuses connections then.
 func (s *Server) Close() {
-	s.smtp.Close() // a second time says that it is closed
+	s.smtp.Close()     // a second time says that it is closed
+	s.listener.Close() // which the server does not, where it has not begun to serve
 	<-s.done
 }
 
