@@ -216,6 +216,9 @@ func TestMatrix(t *testing.T) {
 		for _, role := range []lh.Role{lh.RoleViewer, lh.RoleEditor, lh.RoleAdministrator} {
 			r.member(string(role)+"@a.example", role)
 		}
+		if err := r.db.RemoveMember(ctx, r.owner, r.member("removed@a.example", lh.RoleOwner)); err != nil {
+			r.t.Fatal(err)
+		}
 		operator, err := r.db.CreateUser(ctx, lh.User{Email: "operator@hub.example", Name: "Op", Operator: true}, passwordHash(r.t))
 		if err != nil || !operator.Operator {
 			r.t.Fatal(err)
@@ -228,6 +231,7 @@ func TestMatrix(t *testing.T) {
 			{name: "nobody"}, {name: "garbage", token: "lhs_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, {name: "no token of ours", token: "Zm9v"},
 			{name: "expired", token: "lhs_expired"},
 			{name: "stranger", email: "owner@b.example", known: true}, {name: "operator", email: "operator@hub.example", known: true},
+			{name: "removed", email: "removed@a.example", known: true},
 			{name: "viewer", email: "viewer@a.example", known: true}, {name: "editor", email: "editor@a.example", known: true},
 			{name: "administrator", email: "administrator@a.example", known: true}, {name: "owner", email: "owner@a.example", known: true},
 		}
