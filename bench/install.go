@@ -68,6 +68,7 @@ func (b *bench) install(ctx context.Context, devices int) (in *installation, err
 	c.People.Listen, c.Devices, c.MQTT, c.Private = loopback.Listen, loopback, loopback, loopback
 	c.TrustDomain = "bench.loggerhead.internal"
 	c.Log.Format = "json"
+	c.Series.FoldAge = 5 * time.Second // the figures wait until everything is folded
 	if b.small {
 		c.Series.FoldAge = 500 * time.Millisecond
 	}
