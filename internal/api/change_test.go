@@ -86,7 +86,7 @@ func TestChanges(t *testing.T) {
 		// Samples, late ones too, when they are folded.
 		s = r.site(r.owner, "Ford", "1/level")
 		since = r.changes(who, "").Cursor
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		r.upload(s, now, 1)
 		r.upload(s, now-400*lh.DayMillis, 2)
 		if err := r.engine.FoldNow(ctx); err != nil {
@@ -210,7 +210,7 @@ func TestLimitedChanges(t *testing.T) {
 		r.as("owner@a.example", "PATCH", r.path("locations", string(there.location.ID)), map[string]any{"name": "Elsewhere"})
 		r.as("owner@a.example", "PATCH", r.path("devices", string(there.device.ID)), map[string]any{"name": "x"})
 		r.as("owner@a.example", "POST", r.path("elements", string(there.elements[0].ID), "corrections"), map[string]any{"from": 0, "to": 9, "kind": "delete"})
-		r.upload(there, lh.MillisOf(r.clock.now()), 1)
+		r.upload(there, lh.MillisOf(r.clock.Now()), 1)
 		if err := r.engine.FoldNow(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestMoves(t *testing.T) {
 		a, b := r.site(r.owner, "A", "1/level"), r.site(r.owner, "B", "2/level")
 		e := string(a.elements[0].ID)
 		path := r.path("elements", e)
-		at := lh.MillisOf(r.clock.now())
+		at := lh.MillisOf(r.clock.Now())
 		read := func(id string) (values []float64) {
 			var s api.Series
 			r.as(who, "GET", r.path("series")+fmt.Sprintf("?elements=%s&from=0&to=%d", id, at+3600_000), nil).decode(t, &s)
@@ -259,7 +259,7 @@ func TestMoves(t *testing.T) {
 			t.Errorf("its latest: %+v", ls)
 		}
 		// What the device brings goes to a new element, at the latest when hubs look again.
-		r.clock.move(11 * time.Second)
+		r.clock.Move(11 * time.Second)
 		r.upload(a, at+1000, 2)
 		es := items[api.Element](t, r.as(who, "GET", r.path("elements")+"?device_id="+string(a.device.ID), nil))
 		if len(es) != 1 || string(es[0].ID) == e || es[0].Channel != "1/level" || !slices.Equal(read(string(es[0].ID)), []float64{2}) || !slices.Equal(read(e), []float64{1}) {
@@ -284,7 +284,7 @@ func TestMoves(t *testing.T) {
 		if shown.DeviceID != b.device.ID || shown.LocationID != b.location.ID || shown.Channel != "9/level" {
 			t.Errorf("at another device: %+v", shown)
 		}
-		r.clock.move(11 * time.Second)
+		r.clock.Move(11 * time.Second)
 		b.elements = []lh.Element{{ID: lh.ElementID(e), Channel: "9/level"}}
 		r.upload(b, at+2000, 3)
 		if got := read(e); !slices.Equal(got, []float64{1, 3}) {
@@ -312,7 +312,7 @@ func TestMoves(t *testing.T) {
 		if a := r.as(who, "DELETE", path, nil); a.status != 409 || !strings.Contains(string(a.body), "try again") {
 			t.Errorf("delete just after: %d %s", a.status, a.body)
 		}
-		r.clock.move(time.Minute)
+		r.clock.Move(time.Minute)
 		if a := r.as(who, "DELETE", path, nil); a.status != 204 || r.as(who, "GET", path, nil).status != 404 {
 			t.Errorf("delete: %d %s", a.status, a.body)
 		}

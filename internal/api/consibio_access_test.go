@@ -26,7 +26,7 @@ func TestConsibioSecondFactor(t *testing.T) {
 		}
 		setup, err := r.access.BeginTOTP(ctx, who())
 		if err == nil {
-			_, err = r.access.ConfirmTOTP(ctx, who(), codeAt(r.t, setup.Secret, r.clock.now()))
+			_, err = r.access.ConfirmTOTP(ctx, who(), codeAt(r.t, setup.Secret, r.clock.Now()))
 		}
 		if err != nil {
 			r.t.Fatal(err)

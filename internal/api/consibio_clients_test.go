@@ -108,7 +108,7 @@ func TestConsibioScripts(t *testing.T) {
 func TestExportScripts(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		s := r.site(r.owner, "Ford", "1/level")
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		r.upload(s, now-2*3600_000, 12.5)
 		_, key := r.service(r.owner, lh.RoleViewer)
 		cases := map[string]script{

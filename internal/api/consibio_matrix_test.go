@@ -31,7 +31,7 @@ func TestConsibioMatrix(t *testing.T) {
 			r.t.Fatal(err)
 		}
 		hash := sha256.Sum256([]byte("lhs_expired"))
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		if err := r.db.CreateSession(ctx, lh.Session{ID: lh.NewSessionID(), User: operator.ID, Created: now - 1000, Expires: now - 1}, hash[:]); err != nil {
 			r.t.Fatal(err)
 		}

@@ -330,11 +330,11 @@ func TestConsibioTokens(t *testing.T) {
 		if a := r.do("GET", "/consibio/rest/list_projects", nil, header("Authorization", "bearer  "+token.AccessToken)); a.status != 200 {
 			r.t.Errorf("the token in v1: %d", a.status)
 		}
-		r.clock.move(59 * time.Minute)
+		r.clock.Move(59 * time.Minute)
 		if a := me(); a.status != 200 {
 			r.t.Errorf("after 59 minutes: %d", a.status)
 		}
-		r.clock.move(2 * time.Minute)
+		r.clock.Move(2 * time.Minute)
 		if a := me(); a.status != 401 || string(a.body) != "Unauthenticated" || a.header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
 			r.t.Errorf("after 61 minutes: %d %v %s", a.status, a.header, a.body)
 		}

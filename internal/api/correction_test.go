@@ -18,13 +18,13 @@ func TestCorrectApproveAndLookBack(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		s := r.site(r.owner, "", "1/level")
 		el := string(s.elements[0].ID)
-		base := lh.MillisOf(r.clock.now()) - 3600_000
+		base := lh.MillisOf(r.clock.Now()) - 3600_000
 		for i := range lh.Millis(4) {
 			r.upload(s, base+i*60_000, float64(i))
 		}
 		tick := func() lh.Millis {
-			now := lh.MillisOf(r.clock.now())
-			r.clock.move(5 * time.Second)
+			now := lh.MillisOf(r.clock.Now())
+			r.clock.Move(5 * time.Second)
 			return now
 		}
 		values := func(more string) []float64 {
@@ -39,7 +39,7 @@ func TestCorrectApproveAndLookBack(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, got, vs)
 			}
 		}
-		r.clock.move(time.Second)
+		r.clock.Move(time.Second)
 		before := tick()
 		corrections, approvals := r.path("elements", el, "corrections"), r.path("elements", el, "approvals")
 		var offset, drop api.Correction
@@ -157,7 +157,7 @@ func TestStatistics(t *testing.T) {
 func TestDeletedProjectIsNotThere(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		s := r.site(r.owner, "", "1/level")
-		r.upload(s, lh.MillisOf(r.clock.now()), 1)
+		r.upload(s, lh.MillisOf(r.clock.Now()), 1)
 		token := r.token("owner@a.example")
 		if a := r.do("PATCH", r.path(), map[string]any{"retention_days": 30}, bearer(token)); a.status != 200 {
 			t.Fatalf("retention: %d %s", a.status, a.body)
@@ -191,7 +191,7 @@ func TestWind(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		s := r.site(r.owner, "", "1/speed", "1/direction")
 		hour := lh.Millis(3600_000)
-		at := lh.MillisOf(r.clock.now())/hour*hour - 3*hour
+		at := lh.MillisOf(r.clock.Now())/hour*hour - 3*hour
 		r.upload(s, at, 2, 350)
 		r.upload(s, at+1000, 2, 10)
 		r.upload(s, at+2000, 0, 180) // calm

@@ -18,7 +18,7 @@ func TestConditions(t *testing.T) {
 		t := r.t
 		token := bearer(r.token("owner@a.example"))
 		s := r.site(r.owner, "Bridge", "1/level")
-		r.upload(s, lh.MillisOf(r.clock.now()), 1.5)
+		r.upload(s, lh.MillisOf(r.clock.Now()), 1.5)
 		loc, dev, elm := r.path("locations", string(s.location.ID)), r.path("devices", string(s.device.ID)), r.path("elements", string(s.elements[0].ID))
 		for _, path := range []string{r.path(), loc, dev, elm, r.path("locations"), r.path("devices"), r.path("elements"), r.path("members"), r.path("latest"), "/api/v1/projects", "/api/v1/session"} {
 			a := r.do("GET", path, nil, token)
@@ -67,8 +67,8 @@ func TestConditions(t *testing.T) {
 		}
 		// What a device says of itself changes what is shown, and is no change that somebody could overwrite.
 		tag := r.do("GET", dev, nil, token).header.Get("ETag")
-		r.clock.move(60e9)
-		r.upload(s, lh.MillisOf(r.clock.now()), 1.6)
+		r.clock.Move(60e9)
+		r.upload(s, lh.MillisOf(r.clock.Now()), 1.6)
 		if a := r.do("GET", dev, nil, token, header("If-None-Match", tag)); a.status != 200 {
 			t.Errorf("a device that was heard of meanwhile: %d", a.status)
 		}

@@ -33,7 +33,7 @@ func TestSecondFactor(t *testing.T) {
 			t.Errorf("URI %s", setup.URI)
 		}
 		var codes api.RecoveryCodes
-		r.do("POST", "/api/v1/me/totp/confirm", map[string]any{"code": codeAt(t, setup.Secret, r.clock.now())}, own).decode(t, &codes)
+		r.do("POST", "/api/v1/me/totp/confirm", map[string]any{"code": codeAt(t, setup.Secret, r.clock.Now())}, own).decode(t, &codes)
 		if len(codes.Codes) != 10 {
 			t.Errorf("%d recovery codes", len(codes.Codes))
 		}
@@ -42,7 +42,7 @@ func TestSecondFactor(t *testing.T) {
 		if !f.Password || f.TOTP == 0 || f.Codes != 10 || f.Confirmed != until.Until || !f.CanPasskey || f.Passkeys == nil || f.Identities == nil {
 			t.Errorf("%+v", f)
 		}
-		r.clock.move(30 * time.Second)
+		r.clock.Move(30 * time.Second)
 
 		a := r.logIn("owner@a.example", password)
 		var in api.LogIn
@@ -68,7 +68,7 @@ func TestSecondFactor(t *testing.T) {
 		if a := finish(map[string]any{}); a.status != 400 {
 			t.Errorf("no answer: %d %s", a.status, a.body)
 		}
-		a = finish(map[string]any{"code": codeAt(t, setup.Secret, r.clock.now())})
+		a = finish(map[string]any{"code": codeAt(t, setup.Secret, r.clock.Now())})
 		c := sessionCookie(t, a)
 		var full api.LogIn
 		a.decode(t, &full)
@@ -260,7 +260,7 @@ func TestFactorRequired(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.db.ConfirmSession(ctx, p.Session.ID, lh.MillisOf(r.clock.now())); err != nil {
+		if err := r.db.ConfirmSession(ctx, p.Session.ID, lh.MillisOf(r.clock.Now())); err != nil {
 			t.Fatal(err)
 		}
 		if p, err = r.access.Authenticate(ctx, token, access.Principal{}.Remote); err != nil {

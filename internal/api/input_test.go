@@ -186,7 +186,7 @@ func TestDevicesAndElements(t *testing.T) {
 			t.Errorf("delete a location with a device: %d", a.status)
 		}
 		s := r.site(r.owner, "Bridge", "1/level", "9/battery_voltage")
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		r.upload(s, now-1, 1.5, 12.61)
 		r.upload(s, now, 1.6, 12.6)
 		for _, got := range items[api.Device](t, r.as("owner@a.example", "GET", r.path("devices"), nil)) {

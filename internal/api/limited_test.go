@@ -14,7 +14,7 @@ func TestLimitedMembers(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		t := r.t
 		here, there, nowhere := r.site(r.owner, "Here", "1/level", "9/battery_voltage"), r.site(r.owner, "There", "1/level", "9/battery_voltage"), r.site(r.owner, "", "1/level")
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		for _, s := range []site{here, there} {
 			r.upload(s, now, 1.5, 12.6)
 		}

@@ -83,7 +83,7 @@ func TestRemovalCuts(t *testing.T) {
 		for name, c := range cases {
 			streams[name] = r.live(c.email, "", bearer(c.secret))
 		}
-		at := lh.MillisOf(r.clock.now())
+		at := lh.MillisOf(r.clock.Now())
 		r.upload(s, at, 1)
 		for name, l := range streams {
 			if _, ok := l.sample(soon); !ok {
@@ -135,7 +135,7 @@ func TestRoleChangeCuts(t *testing.T) {
 		id := r.member("limited@a.example", lh.RoleEditor)
 		account, _, secret := r.program(lh.ServiceAccount{Role: lh.RoleEditor})
 		streams := map[string]*stream{"member": r.live("limited@a.example", ""), "program": r.live("", "", bearer(secret))}
-		at := lh.MillisOf(r.clock.now())
+		at := lh.MillisOf(r.clock.Now())
 		r.upload(there, at, 1)
 		for name, l := range streams {
 			if got, ok := l.sample(soon); !ok || got.ElementID != there.elements[0].ID {
@@ -178,7 +178,7 @@ func TestProjectStateCuts(t *testing.T) {
 		r.member("viewer@a.example", lh.RoleViewer)
 		_, _, secret := r.program(lh.ServiceAccount{Role: lh.RoleEditor})
 		person, program := r.live("viewer@a.example", ""), r.live("", "", bearer(secret))
-		at := lh.MillisOf(r.clock.now())
+		at := lh.MillisOf(r.clock.Now())
 		hears := func(what string, l *stream) {
 			t.Helper()
 			at++

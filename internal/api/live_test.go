@@ -147,7 +147,7 @@ func liveDelivers(r *rig) {
 	if len(limited.events) > 0 {
 		t.Errorf("a limited member is told of %v", <-limited.events)
 	}
-	at := lh.MillisOf(r.clock.now())
+	at := lh.MillisOf(r.clock.Now())
 	start := time.Now()
 	r.upload(here, at, 1.5, 8)
 	for _, want := range []api.LiveSample{{ElementID: here.elements[0].ID, Time: at, Value: 1.5, Flag: 1}, {ElementID: here.elements[1].ID, Time: at, Value: 8, Flag: 1}} {
@@ -231,7 +231,7 @@ func TestLiveEnds(t *testing.T) {
 		if streams["owner@a.example"].ends(0) {
 			t.Error("somebody else's stream ended too")
 		}
-		r.clock.move(access.SessionLife + time.Second)
+		r.clock.Move(access.SessionLife + time.Second)
 		if !streams["owner@a.example"].ends(ends) {
 			t.Error("an expired session still listens")
 		}
@@ -251,7 +251,7 @@ func TestLiveMoves(t *testing.T) {
 	if err := r.db.SetMember(ctx, r.owner, lh.Member{User: id, Role: lh.RoleViewer, Locations: []lh.LocationID{there.location.ID}}); err != nil {
 		t.Fatal(err)
 	}
-	silent, at := false, lh.MillisOf(r.clock.now())
+	silent, at := false, lh.MillisOf(r.clock.Now())
 	for start := time.Now(); time.Since(start) < 5*time.Second && !silent; at++ {
 		r.upload(here, at, 1)
 		r.upload(there, at, 2)
@@ -391,12 +391,12 @@ func TestOnline(t *testing.T) {
 	if device().Online {
 		t.Error("online with a certificate alone")
 	}
-	r.upload(s, lh.MillisOf(r.clock.now()), 1)
+	r.upload(s, lh.MillisOf(r.clock.Now()), 1)
 	d := device()
 	if !d.Online || d.LastSeen == 0 {
 		t.Errorf("an upload is no sign of life: %+v", d)
 	}
-	r.clock.move(time.Duration(d.MaxOffline+1) * time.Second)
+	r.clock.Move(time.Duration(d.MaxOffline+1) * time.Second)
 	if device().Online {
 		t.Error("online after its time of silence")
 	}

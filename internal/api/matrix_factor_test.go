@@ -45,7 +45,7 @@ var factorCalls = map[string]func(*rig, store.Scope) call{
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		return call{body: map[string]any{"code": codeAt(r.t, s.Secret, r.clock.now())}}
+		return call{body: map[string]any{"code": codeAt(r.t, s.Secret, r.clock.Now())}}
 	}),
 	"remove-totp":          ofProven(func(r *rig, p access.Principal) call { r.app(p); return call{} }),
 	"renew-recovery-codes": ofProven(func(r *rig, p access.Principal) call { r.app(p); return call{} }),
@@ -66,7 +66,7 @@ var factorCalls = map[string]func(*rig, store.Scope) call{
 	}),
 	"remove-passkey": ofProven(func(r *rig, p access.Principal) call { return call{path: map[string]string{"passkey": r.keyOf(p)}} }),
 	"start-link": ofProven(func(r *rig, _ access.Principal) call {
-		r.clock.move(2 * time.Second) // setting out is bounded
+		r.clock.Move(2 * time.Second) // setting out is bounded
 		return call{body: map[string]any{"provider": "corp"}}
 	}),
 	"link-identity": ofProven(func(r *rig, p access.Principal) call { return r.visited(&p) }),
@@ -89,7 +89,7 @@ func ofProven(f func(*rig, access.Principal) call) func(*rig, store.Scope) call 
 func (r *rig) proven(u lh.User) access.Principal {
 	r.t.Helper()
 	id, token := r.session(u.ID)
-	if err := r.db.ConfirmSession(ctx, id, lh.MillisOf(r.clock.now())); err != nil {
+	if err := r.db.ConfirmSession(ctx, id, lh.MillisOf(r.clock.Now())); err != nil {
 		r.t.Fatal(err)
 	}
 	p, err := r.access.Authenticate(ctx, token, access.Principal{}.Remote)
@@ -112,7 +112,7 @@ func (r *rig) app(p access.Principal) authenticatorApp {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	codes, err := r.access.ConfirmTOTP(ctx, p, codeAt(r.t, s.Secret, r.clock.now()))
+	codes, err := r.access.ConfirmTOTP(ctx, p, codeAt(r.t, s.Secret, r.clock.Now()))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func (r *rig) visited(link *access.Principal) call {
 	if link != nil {
 		r.provider.As(accesstest.Person{Subject: string(lh.NewUserID()), Email: link.User.Email})
 	}
-	now := r.clock.now().Unix() // the provider's own clock is the real one
+	now := r.clock.Now().Unix() // the provider's own clock is the real one
 	r.provider.Claims = func(c map[string]any) { c["iat"], c["exp"], c["auth_time"] = now, now+300, now }
 	v, err := r.access.Visit(ctx, "corp", link, "visit "+string(lh.NewSessionID()))
 	if err != nil {

@@ -11,7 +11,7 @@ var pairingLeast = map[string]string{"ask-pairing": "public", "finish-pairing": 
 
 var pairingCalls = map[string]func(*rig, store.Scope) call{
 	"ask-pairing": func(r *rig, _ store.Scope) call {
-		r.clock.move(10 * time.Second) // so that the bound on asking lies behind
+		r.clock.Move(10 * time.Second) // so that the bound on asking lies behind
 		return call{body: map[string]any{"client": "a test"}}
 	},
 	"finish-pairing": func(r *rig, _ store.Scope) call {

@@ -19,11 +19,11 @@ var peopleLeast = map[string]string{
 var peopleCalls = map[string]func(*rig, store.Scope) call{
 	"get-installation": func(*rig, store.Scope) call { return call{} },
 	"ask-sign-up": func(r *rig, _ store.Scope) call {
-		r.clock.move(time.Minute) // asking is bounded
+		r.clock.Move(time.Minute) // asking is bounded
 		return call{body: map[string]any{"email": fresh()}}
 	},
 	"ask-password-reset": func(r *rig, _ store.Scope) call {
-		r.clock.move(time.Minute)
+		r.clock.Move(time.Minute)
 		return call{body: map[string]any{"email": "owner@a.example"}}
 	},
 	"show-link": func(r *rig, _ store.Scope) call {
@@ -94,7 +94,7 @@ func (r *rig) session(u lh.UserID) (lh.SessionID, string) {
 	r.t.Helper()
 	id, token := lh.NewSessionID(), "lhs_"+string(lh.NewSessionID())
 	hash := sha256.Sum256([]byte(token))
-	now := lh.MillisOf(r.clock.now())
+	now := lh.MillisOf(r.clock.Now())
 	s := lh.Session{ID: id, User: u, Created: now, Expires: now + 3600_000, Proof: lh.ProofPassword}
 	if err := r.db.CreateSession(ctx, s, hash[:]); err != nil {
 		r.t.Fatal(err)
@@ -105,7 +105,7 @@ func (r *rig) session(u lh.UserID) (lh.SessionID, string) {
 // link makes a one-time link and returns its token.
 func (r *rig) link(l lh.Link) string {
 	r.t.Helper()
-	r.clock.move(2 * time.Second) // opening links is bounded
+	r.clock.Move(2 * time.Second) // opening links is bounded
 	url, err := r.access.MailLink(ctx, lh.Actor{}, "", l, "A link", func(url string) string { return url + "\n" })
 	if err != nil {
 		r.t.Fatal(err)

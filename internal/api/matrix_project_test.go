@@ -54,7 +54,7 @@ var projectCalls = map[string]func(*rig, store.Scope) call{
 	},
 	"resend-invitation": func(r *rig, sc store.Scope) call {
 		c := call{path: map[string]string{"invitation": string(invitation(r, sc, newAddress()))}}
-		r.clock.move(2 * resendAfter)
+		r.clock.Move(2 * resendAfter)
 		return c
 	},
 	"revoke-invitation": func(r *rig, sc store.Scope) call {

@@ -241,7 +241,7 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 		hash := sha256.Sum256([]byte("lhs_expired"))
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		if err := r.db.CreateSession(ctx, lh.Session{ID: lh.NewSessionID(), User: operator.ID, Created: now - 1000, Expires: now - 1}, hash[:]); err != nil {
 			r.t.Fatal(err)
 		}
@@ -378,7 +378,7 @@ func TestForeignReadsAsMissing(t *testing.T) {
 		same("claim a device to it", "POST", r.path("devices"), r.path("devices"), claim, other)
 		// In lists and streams: nothing of theirs, and not a word that it is there.
 		s := r.site(theirs, "Theirs", "1/level")
-		r.upload(s, lh.MillisOf(r.clock.now()), 1)
+		r.upload(s, lh.MillisOf(r.clock.Now()), 1)
 		for _, list := range []string{"elements?device_id=" + string(s.device.ID), "elements?location_id=" + string(s.location.ID), "latest?device_id=" + string(s.device.ID),
 			"latest?elements=" + string(s.elements[0].ID)} {
 			if got := items[any](r.t, r.do("GET", r.path()+"/"+list, nil, bearer(token))); len(got) != 0 {

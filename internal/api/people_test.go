@@ -24,7 +24,7 @@ func (r *rig) post() *notifytest.Server {
 }
 
 func (r *rig) deliver(send func(context.Context, string, notify.Mail) error) {
-	q := notify.NewQueue(notify.Config{Outbox: r.db, Waiting: r.db.MailWaiting, Send: send, Now: r.clock.now, Log: r.logger(), Poll: 5 * time.Millisecond,
+	q := notify.NewQueue(notify.Config{Outbox: r.db, Waiting: r.db.MailWaiting, Send: send, Now: r.clock.Now, Log: r.logger(), Poll: 5 * time.Millisecond,
 		Answer: func(ctx context.Context, it notify.Item) error { return r.access.Answer(ctx, it.ID, *it.Ask) }})
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -139,7 +139,7 @@ func TestSignUpByInvitation(t *testing.T) {
 		token, late := tokenIn(t, box.Wait("new@c.example", 1)), tokenIn(t, box.Wait("late@c.example", 1))
 		r.want(201, r.postJSON("/api/v1/links/sign-up", object{"token": token, "name": "New", "password": password}))
 		r.want(200, r.logIn("new@c.example", password))
-		r.clock.move(14*24*time.Hour + time.Minute)
+		r.clock.Move(14*24*time.Hour + time.Minute)
 		r.want(404, r.postJSON("/api/v1/links/sign-up", object{"token": late, "name": "Late", "password": password}))
 	})
 }
@@ -175,10 +175,10 @@ func TestPasswordReset(t *testing.T) {
 		if l := box.Wait("owner@a.example", 3); !strings.Contains(l.Text, "was changed") {
 			t.Errorf("the owner reads: %s", l.Text)
 		}
-		r.clock.move(time.Hour)
+		r.clock.Move(time.Hour)
 		ask("owner@a.example")
 		token = tokenIn(t, box.Wait("owner@a.example", 4))
-		r.clock.move(time.Hour + time.Minute)
+		r.clock.Move(time.Hour + time.Minute)
 		r.want(404, r.postJSON("/api/v1/links/password", object{"token": token, "password": "and another password"}))
 		for _, l := range box.Letters() {
 			if strings.Contains(string(l.Raw), "evil.example") || slices.Contains(l.To, "nobody@a.example") {
@@ -195,7 +195,7 @@ func TestAskingTellsNothing(t *testing.T) {
 		t := r.t
 		took := map[string][]time.Duration{}
 		for i := range 40 {
-			r.clock.move(10 * time.Minute)
+			r.clock.Move(10 * time.Minute)
 			for _, email := range []string{"owner@a.example", "nobody@a.example"} {
 				begun := time.Now()
 				r.want(202, r.postJSON("/api/v1/password-reset", object{"email": email}))
@@ -210,7 +210,7 @@ func TestAskingTellsNothing(t *testing.T) {
 		if known > 3*unknown || unknown > 3*known {
 			t.Errorf("with an account %s, without %s", known, unknown)
 		}
-		r.clock.move(time.Hour)
+		r.clock.Move(time.Hour)
 		before, _, _ := r.db.MailWaiting(ctx)
 		for range 8 {
 			r.want(202, r.postJSON("/api/v1/password-reset", object{"email": "owner@a.example"}))
@@ -225,7 +225,7 @@ func TestAskingTellsNothing(t *testing.T) {
 			t.Error("too many questions, and no word of when")
 		}
 		for _, bad := range []string{"", "x", "a@b.example\r\nBcc: c@d.example", "Ana <a@b.example>", "a@b.example,c@d.example"} {
-			r.clock.move(time.Minute)
+			r.clock.Move(time.Minute)
 			r.want(400, r.postJSON("/api/v1/sign-up", object{"email": bad}))
 		}
 	})
@@ -266,9 +266,9 @@ func TestChangeOfAddress(t *testing.T) {
 		var in api.LogIn
 		changed.decode(t, &in)
 
-		r.clock.move(4 * 24 * time.Hour)
+		r.clock.Move(4 * 24 * time.Hour)
 		r.want(200, r.do("GET", "/api/v1/me", nil, bearer(in.Token)))
-		r.clock.move(2 * 24 * time.Hour)
+		r.clock.Move(2 * 24 * time.Hour)
 		r.want(200, r.postJSON("/api/v1/links/use", object{"token": undo}))
 		r.want(401, r.do("GET", "/api/v1/me", nil, bearer(in.Token)))
 		r.want(401, r.logIn("thief@d.example", "the thief's own one"))
@@ -292,7 +292,7 @@ func TestUndoEndsAfterAWeek(t *testing.T) {
 		r.want(202, r.as("owner@a.example", "POST", "/api/v1/me/email", object{"email": "new@c.example", "password": password}))
 		r.want(200, r.postJSON("/api/v1/links/use", object{"token": tokenIn(r.t, box.Wait("new@c.example", 1))}))
 		undo := tokenIn(r.t, box.Wait("owner@a.example", 1))
-		r.clock.move(7*24*time.Hour + time.Minute)
+		r.clock.Move(7*24*time.Hour + time.Minute)
 		r.want(404, r.postJSON("/api/v1/links/use", object{"token": undo}))
 	})
 }
@@ -340,7 +340,7 @@ func TestSessionList(t *testing.T) {
 		t := r.t
 		var tokens []string
 		for _, agent := range []string{"Firefox/150", "curl/9\x01" + strings.Repeat("x", 400), "phone"} {
-			r.clock.move(time.Minute)
+			r.clock.Move(time.Minute)
 			token := sessionCookie(t, r.logIn("owner@a.example", password)).Value
 			tokens = append(tokens, token)
 			r.want(200, r.do("GET", "/api/v1/session", nil, cookie(token), header("User-Agent", strings.ReplaceAll(agent, "\x01", "\t"))))
@@ -369,15 +369,15 @@ func TestSessionList(t *testing.T) {
 		r.want(200, r.do("GET", "/api/v1/session", nil, bearer(tokens[2])))
 		// Unused, it ends; used, it does not.
 		for range 3 {
-			r.clock.move(access.IdleLife - time.Hour)
-			if ss := items[api.LoggedIn](t, r.do("GET", "/api/v1/me/sessions", nil, bearer(tokens[2]))); len(ss) != 1 || ss[0].Used < lh.MillisOf(r.clock.now().Add(-time.Minute)) {
+			r.clock.Move(access.IdleLife - time.Hour)
+			if ss := items[api.LoggedIn](t, r.do("GET", "/api/v1/me/sessions", nil, bearer(tokens[2]))); len(ss) != 1 || ss[0].Used < lh.MillisOf(r.clock.Now().Add(-time.Minute)) {
 				t.Errorf("%+v", ss)
 			}
-			if r.clock.now().After(ss[0].Expires.Time().Add(-access.IdleLife - time.Hour)) {
+			if r.clock.Now().After(ss[0].Expires.Time().Add(-access.IdleLife - time.Hour)) {
 				break
 			}
 		}
-		r.clock.move(access.IdleLife + time.Minute)
+		r.clock.Move(access.IdleLife + time.Minute)
 		r.want(401, r.do("GET", "/api/v1/session", nil, bearer(tokens[2])))
 	})
 }

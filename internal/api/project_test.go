@@ -182,13 +182,13 @@ func TestDeletionWithADelay(t *testing.T) {
 			r.as("viewer@a.example", "GET", r.path(), nil).decode(t, &p)
 			return p
 		}
-		before := lh.MillisOf(r.clock.now())
+		before := lh.MillisOf(r.clock.Now())
 		a := r.as("owner@a.example", "DELETE", r.path(), nil)
 		if a.status != http.StatusAccepted {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 		week := lh.Millis(7 * 24 * time.Hour / time.Millisecond)
-		if at := get().DestroyAt; at < before+week || at > lh.MillisOf(r.clock.now())+week {
+		if at := get().DestroyAt; at < before+week || at > lh.MillisOf(r.clock.Now())+week {
 			t.Errorf("is destroyed at %d, asked for at %d", at, before)
 		}
 		var to []string
@@ -214,7 +214,7 @@ func TestDeletionWithADelay(t *testing.T) {
 		if n, err := r.engine.DestroyDue(ctx); err != nil || n != 0 {
 			t.Errorf("destroyed %d too early: %v", n, err)
 		}
-		r.clock.move(7*24*time.Hour + time.Second)
+		r.clock.Move(7*24*time.Hour + time.Second)
 		delete(r.tokens, "viewer@a.example") // which ended meanwhile, unused
 		if n, err := r.engine.DestroyDue(ctx); err != nil || n > 1 {
 			t.Errorf("destroyed %d: %v", n, err)

@@ -44,7 +44,7 @@ func TestRateLimits(t *testing.T) {
 		if a = get("/elements", owner); a.status != 200 || !strings.Contains(a.header.Get("RateLimit"), "r=19;") {
 			r.t.Errorf("another principal: %d %v", a.status, a.header)
 		}
-		r.clock.move(1000 * time.Second * 5)
+		r.clock.Move(1000 * time.Second * 5)
 		if a = get(series, key); a.status != 200 {
 			r.t.Errorf("later: %d %s", a.status, a.body)
 		}

@@ -113,7 +113,7 @@ func pointsOf(s api.ElementSeries) []point {
 // and some not. It returns what a plain map makes of it.
 func (r *rig) history(s site, rnd *rand.Rand, uploads int) map[lh.ElementID]map[lh.Millis]point {
 	want := map[lh.ElementID]map[lh.Millis]point{s.elements[0].ID: {}, s.elements[1].ID: {}}
-	now := lh.MillisOf(r.clock.now())
+	now := lh.MillisOf(r.clock.Now())
 	starts := []lh.Millis{-400 * lh.DayMillis, -2 * lh.DayMillis, -3600000, now - 30*lh.DayMillis, now - 3*lh.DayMillis, now - lh.DayMillis}
 	seq := uint32(1)
 	for range uploads {
@@ -245,7 +245,7 @@ func TestSeriesFormats(t *testing.T) {
 			}
 			return a
 		}
-		now := lh.MillisOf(r.clock.now())
+		now := lh.MillisOf(r.clock.Now())
 		ranges := [][2]lh.Millis{{lh.MinMillis, lh.MaxMillis + 1}, {-lh.DayMillis, lh.DayMillis}, {0, 0}, {5, 6}, {now, now}}
 		for range 5 {
 			p := sorted[s.elements[0].ID]

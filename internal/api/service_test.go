@@ -67,7 +67,7 @@ func TestServiceAccountsOverTheAPI(t *testing.T) {
 			r.t.Errorf("the audit trail: %+v", last)
 		}
 		var fresh api.NewKey
-		r.as(admin, "POST", keys+"/"+string(key.ID)+"/rotate", map[string]any{"ends": lh.MillisOf(r.clock.now().Add(time.Hour))}).decode(r.t, &fresh)
+		r.as(admin, "POST", keys+"/"+string(key.ID)+"/rotate", map[string]any{"ends": lh.MillisOf(r.clock.Now().Add(time.Hour))}).decode(r.t, &fresh)
 		for _, s := range []string{key.Secret, fresh.Secret} {
 			if a := r.do("GET", "/api/v1/caller", nil, bearer(s)); a.status != 200 {
 				r.t.Errorf("during the overlap: %d", a.status)
@@ -239,7 +239,7 @@ func TestUsageIsShown(t *testing.T) {
 	each(t, rigOptions{}, func(r *rig) {
 		s := r.site(r.owner, "Weir", "1/level")
 		for i := range 5 {
-			r.upload(s, lh.MillisOf(r.clock.now())-lh.Millis(i)*1000, float64(i))
+			r.upload(s, lh.MillisOf(r.clock.Now())-lh.Millis(i)*1000, float64(i))
 		}
 		id, key := r.service(r.owner, lh.RoleViewer)
 		e := string(s.elements[0].ID)
@@ -257,7 +257,7 @@ func TestUsageIsShown(t *testing.T) {
 		got := map[string][2]int64{}
 		for _, u := range us {
 			got[u.Class] = [2]int64{u.Requests, u.Samples}
-			if u.Date != r.clock.now().UTC().Format(time.DateOnly) {
+			if u.Date != r.clock.Now().UTC().Format(time.DateOnly) {
 				r.t.Errorf("day %s", u.Date)
 			}
 		}

@@ -68,13 +68,13 @@ func TestSessions(t *testing.T) {
 		}
 		for left := access.SessionLife - time.Minute; left > 0; { // in use all the time
 			step := min(left, access.IdleLife-time.Hour)
-			r.clock.move(step)
+			r.clock.Move(step)
 			left -= step
 			if a := r.do("GET", "/api/v1/session", nil, bearer(second)); a.status != 200 {
 				t.Errorf("%s before its end: %d", left+time.Minute, a.status)
 			}
 		}
-		r.clock.move(2 * time.Minute)
+		r.clock.Move(2 * time.Minute)
 		if a := r.do("GET", "/api/v1/session", nil, bearer(second)); a.status != 401 {
 			t.Errorf("after its end: %d", a.status)
 		}
@@ -114,7 +114,7 @@ func TestLogInTells(t *testing.T) {
 		if a := r.logIn("owner@a.example", password); a.status != 429 {
 			t.Errorf("the right password after too many tries: %d", a.status)
 		}
-		r.clock.move(5 * time.Minute)
+		r.clock.Move(5 * time.Minute)
 		if a := r.logIn("owner@a.example", password); a.status != 200 {
 			t.Errorf("the right password five minutes later: %d %s", a.status, a.body)
 		}

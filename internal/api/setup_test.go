@@ -58,30 +58,12 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// clock is the hub's clock: the real one, moved.
-type clock struct {
-	mu  sync.Mutex
-	add time.Duration
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.add)
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.add += d
-}
-
 // rig is a hub's whole people's side over real TLS.
 type rig struct {
 	t       *testing.T
 	o       store.Options
 	db      *store.DB
-	clock   clock
+	clock   storetest.Clock
 	log     *logBuffer
 	access  *access.Access
 	fleet   *fleet.Fleet
@@ -132,16 +114,16 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 	t.Helper()
 	r := &rig{t: t, o: o, log: &logBuffer{}, tokens: map[string]string{}}
 	log := slog.New(slog.NewTextHandler(r.log, nil))
-	r.o.Now, r.o.Log = r.clock.now, log
+	r.o.Now, r.o.Log = r.clock.Now, log
 	r.db = storetest.Open(t, r.o)
-	r.access = access.New(access.Options{DB: r.db, Now: r.clock.now, Log: log, URL: hubURL, SignUpOpen: !with.closed, Providers: r.providers(with), RequireFactor: with.require})
-	r.engine = series.New(r.db, series.Options{Scope: r.access.Hub, FoldAge: time.Hour, Now: r.clock.now, Log: log})
-	r.fleet = fleet.New(fleet.Options{DB: r.db, DeviceScope: r.access.DeviceScope, Now: r.clock.now, Log: log})
-	r.ingest = ingest.New(ingest.Options{Append: r.engine.Append, DB: r.db, Bind: r.fleet.Bind, Now: r.clock.now, Log: log})
+	r.access = access.New(access.Options{DB: r.db, Now: r.clock.Now, Log: log, URL: hubURL, SignUpOpen: !with.closed, Providers: r.providers(with), RequireFactor: with.require})
+	r.engine = series.New(r.db, series.Options{Scope: r.access.Hub, FoldAge: time.Hour, Now: r.clock.Now, Log: log})
+	r.fleet = fleet.New(fleet.Options{DB: r.db, DeviceScope: r.access.DeviceScope, Now: r.clock.Now, Log: log})
+	r.ingest = ingest.New(ingest.Options{Append: r.engine.Append, DB: r.db, Bind: r.fleet.Bind, Now: r.clock.Now, Log: log})
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- r.engine.Run(run) }()
-	r.exports = report.New(report.Options{DB: r.db, Series: r.engine, Hub: r.access.Hub, Asker: r.access.OnBehalf, Now: r.clock.now, Log: log})
+	r.exports = report.New(report.Options{DB: r.db, Series: r.engine, Hub: r.access.Hub, Asker: r.access.OnBehalf, Now: r.clock.Now, Log: log})
 	exporting := make(chan error, 1)
 	go func() { exporting <- r.exports.Run(run) }()
 	t.Cleanup(func() {
@@ -155,7 +137,7 @@ func newRig(t *testing.T, o store.Options, with rigOptions) *rig {
 		subscribe = with.subscribe
 	}
 	r.api = api.New(api.Config{Access: r.access, DB: r.db, Fleet: r.fleet, Series: r.engine, Subscribe: subscribe, Send: r.ingest.Send, Exports: r.exports, Limits: with.limits, URL: "https://hub.example", Web: with.web, ConsibioHost: with.consibioHost,
-		Version: "1.0.0-test", Now: r.clock.now, Log: log})
+		Version: "1.0.0-test", Now: r.clock.Now, Log: log})
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.active.Add(1)
 		defer r.active.Add(-1)

@@ -23,30 +23,12 @@ import (
 
 var ctx = context.Background()
 
-// clock is the hub's clock: the real one, moved.
-type clock struct {
-	mu  sync.Mutex
-	add time.Duration
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.add)
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.add += d
-}
-
 // rig is a hub's exports with all that is below them.
 type rig struct {
 	t      *testing.T
 	o      store.Options
 	db     *store.DB
-	clock  *clock
+	clock  *storetest.Clock
 	engine *series.Engine
 	access *access.Access
 	ingest *ingest.Ingest
@@ -55,13 +37,13 @@ type rig struct {
 
 func each(t *testing.T, f func(r *rig)) {
 	storetest.EachOptions(t, func(t *testing.T, o store.Options) {
-		r := &rig{t: t, clock: &clock{}}
-		o.Now, o.Log = r.clock.now, slog.New(slog.DiscardHandler)
+		r := &rig{t: t, clock: &storetest.Clock{}}
+		o.Now, o.Log = r.clock.Now, slog.New(slog.DiscardHandler)
 		r.o = o
 		r.db = storetest.Open(t, o)
-		r.access = access.New(access.Options{DB: r.db, Now: r.clock.now, Log: o.Log})
-		r.engine = series.New(r.db, series.Options{Scope: r.access.Hub, FoldAge: time.Hour, Now: r.clock.now, Log: o.Log})
-		r.ingest = ingest.New(ingest.Options{Append: r.engine.Append, DB: r.db, Bind: fleet.New(fleet.Options{DB: r.db, DeviceScope: r.access.DeviceScope, Now: r.clock.now, Log: o.Log}).Bind, Now: r.clock.now, Log: o.Log})
+		r.access = access.New(access.Options{DB: r.db, Now: r.clock.Now, Log: o.Log})
+		r.engine = series.New(r.db, series.Options{Scope: r.access.Hub, FoldAge: time.Hour, Now: r.clock.Now, Log: o.Log})
+		r.ingest = ingest.New(ingest.Options{Append: r.engine.Append, DB: r.db, Bind: fleet.New(fleet.Options{DB: r.db, DeviceScope: r.access.DeviceScope, Now: r.clock.Now, Log: o.Log}).Bind, Now: r.clock.Now, Log: o.Log})
 		run, cancel := context.WithCancel(ctx)
 		done := make(chan error, 1)
 		go func() { done <- r.engine.Run(run) }()
@@ -78,7 +60,7 @@ func each(t *testing.T, f func(r *rig)) {
 
 // options are a hub's, with a quick poll.
 func (r *rig) options() report.Options {
-	return report.Options{DB: r.db, Series: r.engine, Hub: r.access.Hub, Asker: r.access.OnBehalf, Poll: 20 * time.Millisecond, Now: r.clock.now,
+	return report.Options{DB: r.db, Series: r.engine, Hub: r.access.Hub, Asker: r.access.OnBehalf, Poll: 20 * time.Millisecond, Now: r.clock.Now,
 		Log: slog.New(slog.DiscardHandler)}
 }
 

@@ -80,7 +80,7 @@ func TestCrash(t *testing.T) {
 		if _, err := first.Open(ctx, r.owner, e); lh.CodeOf(err) != lh.Conflict {
 			r.t.Errorf("a file that is not ready opens: %v", err)
 		}
-		r.clock.move(2 * time.Minute) // beyond the lease
+		r.clock.Move(2 * time.Minute) // beyond the lease
 		second, _ := r.run(o)
 		ready := r.wait(r.owner, e.ID, lh.ExportReady)
 		if ready.Attempt != 2 || ready.Done != 50_000 || ready.Total != 50_000 {
@@ -188,11 +188,11 @@ func TestExpiry(t *testing.T) {
 		if kept := e.Expires - e.Finished; kept != 72*3600_000 {
 			r.t.Errorf("it is kept %d ms", kept)
 		}
-		r.clock.move(71 * time.Hour)
+		r.clock.Move(71 * time.Hour)
 		if _, err := r.db.Export(ctx, r.owner, e.ID); err != nil {
 			r.t.Error(err)
 		}
-		r.clock.move(2 * time.Hour)
+		r.clock.Move(2 * time.Hour)
 		if _, err := r.db.Export(ctx, r.owner, e.ID); lh.CodeOf(err) != lh.NotFound {
 			r.t.Errorf("after it expired: %v", err)
 		}
@@ -389,10 +389,10 @@ func TestFairness(t *testing.T) {
 		for _, sc := range []store.Scope{busy, busy, busy, quiet, busy, quiet} {
 			r.logger(sc, "", "1/level")
 			r.ask(x, sc, lh.ExportRequest{From: 0, To: 1000, Zone: "UTC"})
-			r.clock.move(time.Second)
+			r.clock.Move(time.Second)
 		}
 		take := func() (store.ExportTurn, bool) {
-			r.clock.move(time.Second)
+			r.clock.Move(time.Second)
 			turn, ok, err := r.db.TakeExport(ctx, time.Hour)
 			if err != nil {
 				r.t.Fatal(err)
@@ -474,7 +474,7 @@ func TestTriedTooOften(t *testing.T) {
 			if _, ok, err := r.db.TakeExport(ctx, time.Minute); !ok || err != nil {
 				r.t.Fatal(ok, err)
 			}
-			r.clock.move(2 * time.Minute)
+			r.clock.Move(2 * time.Minute)
 		}
 		r.start(x)
 		for range 1000 {

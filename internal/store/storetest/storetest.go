@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,4 +161,24 @@ func DeviceScope(t testing.TB, db *store.DB, sc store.Scope, channels ...string)
 		want[i] = byChannel[c]
 	}
 	return d, own, want
+}
+
+// Clock is a hub's clock: the real one, moved.
+type Clock struct {
+	mu  sync.Mutex
+	add time.Duration
+}
+
+// Now is the time on it.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.add)
+}
+
+// Move puts it on.
+func (c *Clock) Move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add += d
 }
