@@ -276,12 +276,6 @@ func (db *DB) DeleteUser(ctx context.Context, by lh.Actor, id lh.UserID, told ..
 	})
 }
 
-// PasswordHash returns the hash of a user's password.
-func (db *DB) PasswordHash(ctx context.Context, id lh.UserID) (string, error) {
-	_, hash, err := db.user(ctx, `id = $1`, id)
-	return hash, err
-}
-
 // Sessions returns a person's log-ins that still stand, the newest first.
 func (db *DB) Sessions(ctx context.Context, id lh.UserID) ([]lh.Session, error) {
 	k, err := db.key(ctx, db.read, installation)

@@ -32,13 +32,7 @@ func scanApproval(k *seal.Key, p lh.ProjectID, e lh.ElementID, scan func(...any)
 
 // Approvals returns an element's approvals that touch [from, to), revoked ones too, oldest first.
 func (db *DB) Approvals(ctx context.Context, sc Scope, e lh.ElementID, from, to lh.Millis) ([]lh.Approval, error) {
-	if err := sc.need(lh.PermRead); err != nil {
-		return nil, err
-	}
-	if err := db.seesElement(ctx, sc, e); err != nil {
-		return nil, err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	k, err := db.seriesKey(ctx, sc, e)
 	if err != nil {
 		return nil, err
 	}

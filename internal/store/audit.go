@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 )
 
 // Formats of an audit event's hash. docs/audit.md describes auditNetstrings for who checks an exported trail.
@@ -52,7 +53,7 @@ func (t *tx) auditAccount(ctx context.Context, by lh.Actor, action string, subje
 
 // looked is a detail that is found out when the trail is the transaction's own, and with it, what is before the change: nobody
 // else changes it any more.
-type looked func() (any, error)
+type looked func(t *tx) (any, error)
 
 // changeDetail is what most changes tell.
 type changeDetail struct {
@@ -69,7 +70,7 @@ func (t *tx) auditIn(ctx context.Context, e lh.AuditEvent, detail any, count, mo
 	}
 	if f, ok := detail.(looked); ok {
 		var err error
-		if detail, err = f(); err != nil {
+		if detail, err = f(t); err != nil {
 			return err
 		}
 	}
@@ -78,34 +79,42 @@ func (t *tx) auditIn(ctx context.Context, e lh.AuditEvent, detail any, count, mo
 		return err
 	}
 	e.Time, e.Detail = t.now, string(d)
-	if len(prev) == 0 {
-		prev = auditSeed(e.Project)
-	}
 	k, err := t.db.key(ctx, t, string(e.Project))
 	if err != nil {
 		return err
 	}
-	sealed, err := k.Seal(d, place("audit", e.Project, e.Number))
+	row, err := chained(k, prev, &e)
 	if err != nil {
 		return err
 	}
-	origin := []byte{}
-	if e.Actor.From.IsValid() {
-		if origin, err = k.Seal([]byte(e.Actor.From.String()), place("audit", e.Project, e.Number, "origin")); err != nil {
-			return err
-		}
-	}
-	e.Hash = auditHash(auditNetstrings, prev, e)
-	_, err = t.exec(ctx, `INSERT INTO audit (project_id, number, time, actor_kind, actor_id, action, subject, detail, hash, format, origin)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		e.Project, e.Number, e.Time, e.Actor.Kind, e.Actor.ID, e.Action, e.Subject, sealed, e.Hash, auditNetstrings, origin)
-	if err != nil {
+	if _, err := t.exec(ctx, insertAudit.query(1), row...); err != nil {
 		return err
 	}
 	if _, err = t.exec(ctx, move, head, e.Hash); err != nil || e.Project == installation {
 		return err
 	}
 	return t.changed(ctx, e.Project, e.Number, e.Action, e.Subject, detail) // change.go: versions, If-Match, the feed
+}
+
+var insertAudit = insertion{head: `INSERT INTO audit (project_id, number, time, actor_kind, actor_id, action, subject, detail, hash, format, origin) VALUES `, columns: 11}
+
+// chained gives an event its hash behind prev, the hash of the one before it, and returns its row. Empty: there is none before.
+func chained(k *seal.Key, prev []byte, e *lh.AuditEvent) ([]any, error) {
+	if len(prev) == 0 {
+		prev = auditSeed(e.Project)
+	}
+	detail, err := k.Seal([]byte(e.Detail), place("audit", e.Project, e.Number))
+	if err != nil {
+		return nil, err
+	}
+	origin := []byte{}
+	if e.Actor.From.IsValid() {
+		if origin, err = k.Seal([]byte(e.Actor.From.String()), place("audit", e.Project, e.Number, "origin")); err != nil {
+			return nil, err
+		}
+	}
+	e.Hash = auditHash(auditNetstrings, prev, *e)
+	return []any{string(e.Project), e.Number, int64(e.Time), string(e.Actor.Kind), e.Actor.ID, e.Action, e.Subject, detail, e.Hash, auditNetstrings, origin}, nil
 }
 
 // auditHash chains an event to the one before it.

@@ -52,10 +52,7 @@ type note struct {
 	detail          any
 }
 
-var (
-	insertAudit = insertion{head: `INSERT INTO audit (project_id, number, time, actor_kind, actor_id, action, subject, detail, hash, format, origin) VALUES `, columns: 11}
-	noteChange  = insertion{head: insertChange, columns: 11}
-)
+var noteChange = insertion{head: insertChange, columns: 11}
 
 // auditMany is [tx.audit] for things that are new, all at once: few statements for many events.
 func (t *tx) auditMany(ctx context.Context, sc Scope, notes []note) error {
@@ -71,9 +68,6 @@ func (t *tx) auditMany(ctx context.Context, sc Scope, notes []note) error {
 	err = t.db.row(ctx, t, `UPDATE project SET audit_number = audit_number + $2 WHERE id = $1 RETURNING audit_number, audit_hash`, sc.project, len(notes)).Scan(&last, &hash)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
-	}
-	if len(hash) == 0 {
-		hash = auditSeed(sc.project)
 	}
 	if err := t.unfrozen(ctx, sc.project, sc.actor, notes[0].action); err != nil {
 		return err
@@ -92,18 +86,10 @@ func (t *tx) auditMany(ctx context.Context, sc Scope, notes []note) error {
 			return err
 		}
 		e := lh.AuditEvent{Project: sc.project, Number: last - int64(len(notes)-1-i), Time: t.now, Actor: sc.actor, Action: n.action, Subject: n.subject, Detail: string(d)}
-		sealed, err := k.Seal(d, place("audit", e.Project, e.Number))
-		if err != nil {
+		if events[i], err = chained(k, hash, &e); err != nil {
 			return err
 		}
-		origin := []byte{}
-		if e.Actor.From.IsValid() {
-			if origin, err = k.Seal([]byte(e.Actor.From.String()), place("audit", e.Project, e.Number, "origin")); err != nil {
-				return err
-			}
-		}
-		hash = auditHash(auditNetstrings, hash, e)
-		events[i] = []any{string(e.Project), e.Number, int64(e.Time), string(e.Actor.Kind), e.Actor.ID, e.Action, e.Subject, sealed, hash, auditNetstrings, origin}
+		hash = e.Hash
 		c := changeOf(n.action, n.subject, n.detail)
 		changes[i] = []any{string(sc.project), e.Number, c.ID, int64(1), string(c.Kind), string(lh.OperationCreate), "", "", int64(t.now), int64(0), int64(0)}
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
+	"github.com/loggerhead-cloud/loggerhead/internal/seal"
 )
 
 func getValue(b []byte, s *lh.Sample) {
@@ -51,6 +52,17 @@ func (db *DB) seesElement(ctx context.Context, sc Scope, e lh.ElementID) error {
 	return err
 }
 
+// seriesKey returns the key that an element's series is sealed with, to who may read it.
+func (db *DB) seriesKey(ctx context.Context, sc Scope, e lh.ElementID) (*seal.Key, error) {
+	if err := sc.need(lh.PermRead); err != nil {
+		return nil, err
+	}
+	if err := db.seesElement(ctx, sc, e); err != nil {
+		return nil, err
+	}
+	return db.key(ctx, db.read, string(sc.project))
+}
+
 // Chunk returns one chunk, without its summary; Gen 0 and a nil Body when there is none.
 func (db *DB) Chunk(ctx context.Context, sc Scope, e lh.ElementID, day int32) (Chunk, error) {
 	c := Chunk{Element: e, Day: day}
@@ -64,13 +76,7 @@ func (db *DB) Chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int
 }
 
 func (db *DB) chunks(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, parts string, fn func(Chunk) error) error {
-	if !sc.Allows(lh.PermRead) {
-		return sc.need(lh.PermRead)
-	}
-	if err := db.seesElement(ctx, sc, e); err != nil {
-		return err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	k, err := db.seriesKey(ctx, sc, e)
 	if err != nil {
 		return err
 	}
@@ -189,13 +195,7 @@ func orNull(b []byte) any {
 // Folded hands fn the chunks of an element from day to day, as a fold needs them: without their summaries, and with what
 // lost.
 func (db *DB) Folded(ctx context.Context, sc Scope, e lh.ElementID, from, to int32, fn func(Chunk) error) error {
-	if !sc.Allows(lh.PermRead) {
-		return sc.need(lh.PermRead)
-	}
-	if err := db.seesElement(ctx, sc, e); err != nil {
-		return err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	k, err := db.seriesKey(ctx, sc, e)
 	if err != nil {
 		return err
 	}

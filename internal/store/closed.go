@@ -71,13 +71,7 @@ func (db *DB) NearestChunk(ctx context.Context, sc Scope, e lh.ElementID, day in
 }
 
 func (db *DB) closed(ctx context.Context, sc Scope, e lh.ElementID, query string, args []any, fn func(ClosedChunk) error) error {
-	if !sc.Allows(lh.PermRead) {
-		return sc.need(lh.PermRead)
-	}
-	if err := db.seesElement(ctx, sc, e); err != nil {
-		return err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	k, err := db.seriesKey(ctx, sc, e)
 	if err != nil {
 		return err
 	}

@@ -67,13 +67,7 @@ func scanCorrection(k *seal.Key, p lh.ProjectID, e lh.ElementID, scan func(...an
 
 // Corrections returns an element's corrections that touch [from, to), revoked ones too, in the order of their numbers.
 func (db *DB) Corrections(ctx context.Context, sc Scope, e lh.ElementID, from, to lh.Millis) ([]lh.Correction, error) {
-	if err := sc.need(lh.PermRead); err != nil {
-		return nil, err
-	}
-	if err := db.seesElement(ctx, sc, e); err != nil {
-		return nil, err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	k, err := db.seriesKey(ctx, sc, e)
 	if err != nil {
 		return nil, err
 	}

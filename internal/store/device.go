@@ -129,7 +129,7 @@ func (db *DB) ChangeDevice(ctx context.Context, sc Scope, d lh.Device) error {
 	}
 	return db.update(ctx, func(t *tx) error {
 		var old lh.Device
-		err := t.audit(ctx, sc.project, sc.actor, "device.change", string(d.ID), looked(func() (_ any, err error) {
+		err := t.audit(ctx, sc.project, sc.actor, "device.change", string(d.ID), looked(func(t *tx) (_ any, err error) {
 			old, err = db.device(ctx, t, sc, d.ID)
 			return changeDetail{deviceDetailOf(old), deviceDetailOf(d)}, err
 		}))

@@ -131,7 +131,7 @@ func (db *DB) CreateElement(ctx context.Context, sc Scope, e lh.Element) (lh.Ele
 	if err != nil {
 		return e, err
 	}
-	err = db.putSealed(ctx, sc, place("element", sc.project, e.ID), elementBodyOf(e), "element.create", string(e.ID),
+	err = db.putSealed(ctx, sc, place("element", sc.project, e.ID), elementBodyOf(e), "element.create", string(e.ID), elementBodyOf(e),
 		func(t *tx, body []byte) (int64, error) {
 			if e.Location != "" {
 				if err := t.locationIsThere(ctx, sc, e.Location); err != nil {
@@ -172,7 +172,7 @@ func (db *DB) ChangeElement(ctx context.Context, sc Scope, e lh.Element) error {
 	}
 	err := db.update(ctx, func(t *tx) error {
 		var old lh.Element
-		err := t.audit(ctx, sc.project, sc.actor, "element.change", string(e.ID), looked(func() (_ any, err error) {
+		err := t.audit(ctx, sc.project, sc.actor, "element.change", string(e.ID), looked(func(t *tx) (_ any, err error) {
 			old, err = db.element(ctx, t, sc, e.ID)
 			return changeDetail{elementDetailOf(old), elementDetailOf(e)}, err
 		}))

@@ -12,13 +12,7 @@ import (
 
 // Revision returns the writes of a day that lost against others, as [DB.Fold] was given them; nil when there are none.
 func (db *DB) Revision(ctx context.Context, sc Scope, e lh.ElementID, day int32) ([]byte, error) {
-	if !sc.Allows(lh.PermRead) {
-		return nil, sc.need(lh.PermRead)
-	}
-	if err := db.seesElement(ctx, sc, e); err != nil {
-		return nil, err
-	}
-	k, err := db.key(ctx, db.read, string(sc.project))
+	k, err := db.seriesKey(ctx, sc, e)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	lh "github.com/loggerhead-cloud/loggerhead"
 	"github.com/loggerhead-cloud/loggerhead/internal/seal"
@@ -96,24 +95,7 @@ func (db *DB) Integration(ctx context.Context, sc Scope, id lh.IntegrationID) (l
 }
 
 func (db *DB) integrations(ctx context.Context, sc Scope, where string, args ...any) ([]lh.Integration, error) {
-	k, err := db.key(ctx, db.read, string(sc.project))
-	if err != nil {
-		return nil, err
-	}
-	var is []lh.Integration
-	err = db.each(ctx, db.read, `SELECT `+integrationColumns+` FROM integration a WHERE `+where, args, func(scan func(...any) error) error {
-		var r integrationRow
-		if err := scan(r.fields()...); err != nil {
-			return err
-		}
-		i, err := r.open(k, sc.project)
-		is = append(is, i)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read integrations: %w", err)
-	}
-	return is, nil
+	return programs[integrationRow, lh.Integration](ctx, db, sc, `SELECT `+integrationColumns+` FROM integration a WHERE `+where, args)
 }
 
 func checkIntegration(i lh.Integration) error {
@@ -209,34 +191,19 @@ func (db *DB) ChangeIntegration(ctx context.Context, sc Scope, i lh.Integration)
 }
 
 func (db *DB) putIntegration(ctx context.Context, sc Scope, action string, i lh.Integration, put func(*tx, []byte) (int64, error)) error {
-	k, err := db.key(ctx, db.read, string(sc.project))
-	if err != nil {
-		return err
-	}
-	body, err := sealJSON(k, integrationBodyOf(i), place("integration", sc.project, string(i.ID)))
-	if err != nil {
-		return err
-	}
 	detail := struct {
 		integrationBody
 		Networks []netip.Prefix `json:"networks,omitempty"`
 		Expires  lh.Millis      `json:"expires,omitempty"`
 		Enabled  bool           `json:"enabled"`
 	}{integrationBodyOf(i), i.Networks, i.Expires, i.Enabled}
-	err = db.update(ctx, func(t *tx) error {
-		if err := t.audit(ctx, sc.project, sc.actor, action, string(i.ID), detail); err != nil {
-			return err
-		}
-		if err := t.elementsAreFree(ctx, sc, i.Elements); err != nil {
-			return err
-		}
-		n, err := put(t, body)
-		if err == nil && n == 0 {
-			err = noIntegration()
-		}
-		return err
-	})
-	return told(err, action)
+	return db.putSealed(ctx, sc, place("integration", sc.project, string(i.ID)), integrationBodyOf(i), action, string(i.ID), detail,
+		func(t *tx, body []byte) (int64, error) {
+			if err := t.elementsAreFree(ctx, sc, i.Elements); err != nil {
+				return 0, err
+			}
+			return put(t, body)
+		}, noIntegration)
 }
 
 // DeleteIntegration removes an integration with its keys, at once. The samples it sent stay.
@@ -247,22 +214,9 @@ func (db *DB) DeleteIntegration(ctx context.Context, sc Scope, id lh.Integration
 // IntegrationByKey is [DB.ServiceByKey] for an integration.
 func (db *DB) IntegrationByKey(ctx context.Context, hash []byte) (lh.Integration, KeyProof, error) {
 	var r integrationRow
-	var p lh.ProjectID
-	var proof KeyProof
-	err := db.row(ctx, db.read, `SELECT a.project_id, k.expires`+proofColumns+integrationColumns+` FROM program_key k
+	p, k, proof, err := db.programBy(ctx, r.fields(), `SELECT a.project_id, k.expires`+proofColumns+integrationColumns+` FROM program_key k
 		JOIN integration a ON a.project_id = k.project_id AND a.id = k.program_id
-		JOIN project p ON p.id = a.project_id WHERE k.key_hash = $1`, hash).
-		Scan(slices.Concat([]any{&p}, proof.fields(), r.fields())...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return lh.Integration{}, proof, unknownKey()
-	}
-	if err != nil {
-		return lh.Integration{}, proof, fmt.Errorf("read integration: %w", ended(ctx, err))
-	}
-	k, err := db.key(ctx, db.read, string(p))
-	if lh.CodeOf(err) == lh.NotFound { // the project is gone since
-		return lh.Integration{}, proof, unknownKey()
-	}
+		JOIN project p ON p.id = a.project_id WHERE k.key_hash = $1`, hash)
 	if err != nil {
 		return lh.Integration{}, proof, err
 	}

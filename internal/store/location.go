@@ -109,7 +109,7 @@ func (db *DB) CreateLocation(ctx context.Context, sc Scope, l lh.Location) (lh.L
 		return l, err
 	}
 	l.ID, l.Project = lh.NewLocationID(), sc.project
-	err := db.putSealed(ctx, sc, place("location", sc.project, l.ID), locationBodyOf(l), "location.create", string(l.ID),
+	err := db.putSealed(ctx, sc, place("location", sc.project, l.ID), locationBodyOf(l), "location.create", string(l.ID), locationBodyOf(l),
 		func(t *tx, body []byte) (int64, error) {
 			l.Created = t.now
 			return t.exec(ctx, `INSERT INTO location (project_id, id, created, body) VALUES ($1, $2, $3, $4)`, sc.project, l.ID, t.now, body)
@@ -128,25 +128,14 @@ func (db *DB) ChangeLocation(ctx context.Context, sc Scope, l lh.Location) error
 	if err := checkNotes(l.Attributes, l.Note); err != nil {
 		return err
 	}
-	return db.update(ctx, func(t *tx) error {
-		err := t.audit(ctx, sc.project, sc.actor, "location.change", string(l.ID), looked(func() (any, error) {
+	return db.putSealed(ctx, sc, place("location", sc.project, l.ID), locationBodyOf(l), "location.change", string(l.ID),
+		looked(func(t *tx) (any, error) {
 			old, err := db.location(ctx, t, sc, l.ID)
 			return changeDetail{locationBodyOf(old), locationBodyOf(l)}, err
-		}))
-		if err != nil {
-			return err
-		}
-		k, err := db.key(ctx, t, string(sc.project))
-		if err != nil {
-			return err
-		}
-		body, err := sealJSON(k, locationBodyOf(l), place("location", sc.project, l.ID))
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE location SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, l.ID, body)
-		return err
-	})
+		}),
+		func(t *tx, body []byte) (int64, error) {
+			return t.exec(ctx, `UPDATE location SET body = $3 WHERE project_id = $1 AND id = $2`, sc.project, l.ID, body)
+		}, noLocation)
 }
 
 // checkNotes refuses what people wrote on a thing where it is too much.
@@ -254,8 +243,8 @@ func (t *tx) nothingAt(ctx context.Context, k *seal.Key, sc Scope, id lh.Locatio
 }
 
 // putSealed writes one sealed body with its audit event in one transaction. put returns how many rows it touched;
-// none is missing's error. The body's JSON is the audit detail.
-func (db *DB) putSealed(ctx context.Context, sc Scope, at string, body any, action, subject string,
+// none is missing's error.
+func (db *DB) putSealed(ctx context.Context, sc Scope, at string, body any, action, subject string, detail any,
 	put func(t *tx, sealed []byte) (int64, error), missing func() error) error {
 	k, err := db.key(ctx, db.read, string(sc.project))
 	if err != nil {
@@ -266,7 +255,7 @@ func (db *DB) putSealed(ctx context.Context, sc Scope, at string, body any, acti
 		return err
 	}
 	return db.update(ctx, func(t *tx) error {
-		if err := t.audit(ctx, sc.project, sc.actor, action, subject, body); err != nil {
+		if err := t.audit(ctx, sc.project, sc.actor, action, subject, detail); err != nil {
 			return err
 		}
 		n, err := put(t, sealed)

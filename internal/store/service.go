@@ -115,24 +115,36 @@ func (db *DB) ServiceAccount(ctx context.Context, sc Scope, id lh.ServiceID) (lh
 }
 
 func (db *DB) services(ctx context.Context, sc Scope, where string, args ...any) ([]lh.ServiceAccount, error) {
+	return programs[serviceRow, lh.ServiceAccount](ctx, db, sc, `SELECT `+serviceColumns+` FROM service_account a WHERE `+where, args)
+}
+
+// programRow is a row of a program's table: a service account's or an integration's.
+type programRow[R, T any] interface {
+	*R
+	fields() []any
+	open(k *seal.Key, p lh.ProjectID) (T, error)
+}
+
+// programs reads rows of programs. Whether the scope may is the caller's to check.
+func programs[R, T any, P programRow[R, T]](ctx context.Context, db *DB, sc Scope, query string, args []any) ([]T, error) {
 	k, err := db.key(ctx, db.read, string(sc.project))
 	if err != nil {
 		return nil, err
 	}
-	var as []lh.ServiceAccount
-	err = db.each(ctx, db.read, `SELECT `+serviceColumns+` FROM service_account a WHERE `+where, args, func(scan func(...any) error) error {
-		var r serviceRow
+	var all []T
+	err = db.each(ctx, db.read, query, args, func(scan func(...any) error) error {
+		r := P(new(R))
 		if err := scan(r.fields()...); err != nil {
 			return err
 		}
-		a, err := r.open(k, sc.project)
-		as = append(as, a)
+		one, err := r.open(k, sc.project)
+		all = append(all, one)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read service accounts: %w", err)
+		return nil, fmt.Errorf("read programs: %w", err)
 	}
-	return as, nil
+	return all, nil
 }
 
 // checkService refuses what nobody can be given, and more than the scope has.
@@ -229,32 +241,17 @@ func (db *DB) ChangeServiceAccount(ctx context.Context, sc Scope, a lh.ServiceAc
 }
 
 func (db *DB) putService(ctx context.Context, sc Scope, action string, a lh.ServiceAccount, put func(*tx, []byte) (int64, error)) error {
-	k, err := db.key(ctx, db.read, string(sc.project))
-	if err != nil {
-		return err
-	}
-	body, err := sealJSON(k, serviceBody{a.Name}, place("service", sc.project, string(a.ID)))
-	if err != nil {
-		return err
-	}
 	detail := serviceDetail{Name: a.Name, Role: a.Role, Networks: a.Networks, Expires: a.Expires, Enabled: a.Enabled}
 	for _, l := range a.Locations {
 		detail.Locations = append(detail.Locations, string(l))
 	}
-	err = db.update(ctx, func(t *tx) error {
-		if err := t.audit(ctx, sc.project, sc.actor, action, string(a.ID), detail); err != nil {
-			return err
-		}
-		if err := t.locationsAreThere(ctx, sc, a.Locations); err != nil {
-			return err
-		}
-		n, err := put(t, body)
-		if err == nil && n == 0 {
-			err = noService()
-		}
-		return err
-	})
-	return told(err, action)
+	return db.putSealed(ctx, sc, place("service", sc.project, string(a.ID)), serviceBody{a.Name}, action, string(a.ID), detail,
+		func(t *tx, body []byte) (int64, error) {
+			if err := t.locationsAreThere(ctx, sc, a.Locations); err != nil {
+				return 0, err
+			}
+			return put(t, body)
+		}, noService)
 }
 
 // told names what failed, where nobody has put it in words for whoever asked.
@@ -328,22 +325,27 @@ func (db *DB) ServiceByToken(ctx context.Context, hash []byte, now lh.Millis) (l
 
 func (db *DB) serviceBy(ctx context.Context, query string, args ...any) (lh.ServiceAccount, KeyProof, error) {
 	var r serviceRow
-	var p lh.ProjectID
-	var proof KeyProof
-	err := db.row(ctx, db.read, query, args...).Scan(slices.Concat([]any{&p}, proof.fields(), r.fields())...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return lh.ServiceAccount{}, proof, unknownKey()
-	}
-	if err != nil {
-		return lh.ServiceAccount{}, proof, fmt.Errorf("read service account: %w", ended(ctx, err))
-	}
-	k, err := db.key(ctx, db.read, string(p))
-	if lh.CodeOf(err) == lh.NotFound { // the project is gone since
-		return lh.ServiceAccount{}, proof, unknownKey()
-	}
+	p, k, proof, err := db.programBy(ctx, r.fields(), query, args...)
 	if err != nil {
 		return lh.ServiceAccount{}, proof, err
 	}
 	a, err := r.open(k, p)
 	return a, proof, err
+}
+
+// programBy finds a program by what it proves itself with, scans its row into fields, and returns its project with the key that
+// opens the row. NotFound: there is none.
+func (db *DB) programBy(ctx context.Context, fields []any, query string, args ...any) (p lh.ProjectID, k *seal.Key, proof KeyProof, err error) {
+	err = db.row(ctx, db.read, query, args...).Scan(slices.Concat([]any{&p}, proof.fields(), fields)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, nil, proof, unknownKey()
+	}
+	if err != nil {
+		return p, nil, proof, fmt.Errorf("read program: %w", ended(ctx, err))
+	}
+	k, err = db.key(ctx, db.read, string(p))
+	if lh.CodeOf(err) == lh.NotFound { // the project is gone since
+		err = unknownKey()
+	}
+	return p, k, proof, err
 }
