@@ -108,11 +108,7 @@ func (a *Access) Ask(ctx context.Context, purpose lh.LinkPurpose, email, remote 
 	if !notify.Address(email) {
 		return lh.Errorf(lh.Invalid, "%q is no e-mail address", email)
 	}
-	network := remote
-	if n := Network(remote); n.IsValid() {
-		network = n.String()
-	}
-	if !a.tries.allow(a.now(), "ask from "+network, 10, time.Minute) {
+	if !a.tries.allow(a.now(), "ask from "+networkName(remote), 10, time.Minute) {
 		return lh.Errorf(lh.Exhausted, "too many mails were asked for from here; wait some minutes")
 	}
 	// One mail more than a few helps nobody, and would be a way to flood somebody else's box. What was sent is still good.

@@ -51,11 +51,7 @@ type pairingBody struct {
 
 // AskPairing begins a pairing. Exhausted: too many were asked for from this network.
 func (a *Access) AskPairing(ctx context.Context, client, remote string) (Pairing, error) {
-	from := remote
-	if n := Network(remote); n.IsValid() {
-		from = n.String()
-	}
-	if !a.tries.allow(a.now(), "pairing "+from, 10, 6*time.Second) {
+	if !a.tries.allow(a.now(), "pairing "+networkName(remote), 10, 6*time.Second) {
 		return Pairing{}, lh.Errorf(lh.Exhausted, "too many log-ins were begun from here; wait a minute")
 	}
 	code := make([]byte, 0, 9)
