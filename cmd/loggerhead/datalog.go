@@ -131,23 +131,29 @@ func (d datalogCommand) statistics(p program, all []client.Statistics, names map
 		return ""
 	}
 	if d.Output == "csv" {
-		w := csv.NewWriter(p.stdout)
-		if err := w.Write(append([]string{"from", "to", "element_id", "expected", "received", "good", "flag"}, d.Functions...)); err != nil {
-			return err
+		type line struct {
+			element string
+			client.Bucket
 		}
+		var lines []line
 		for _, s := range all {
 			for _, b := range s.Buckets {
-				line := []string{moment(b.From), moment(b.To), s.ElementID, strconv.FormatInt(b.Expected, 10), strconv.FormatInt(b.Received, 10), strconv.FormatInt(b.Good, 10), strconv.Itoa(b.Flag)}
-				for _, f := range d.Functions {
-					line = append(line, value(b, f))
-				}
-				if err := w.Write(line); err != nil {
-					return err
-				}
+				lines = append(lines, line{s.ElementID, b})
 			}
 		}
-		w.Flush()
-		return w.Error()
+		columns := []column[line]{
+			{"from", func(l line) string { return moment(l.From) }},
+			{"to", func(l line) string { return moment(l.To) }},
+			{"element_id", func(l line) string { return l.element }},
+			{"expected", func(l line) string { return strconv.FormatInt(l.Expected, 10) }},
+			{"received", func(l line) string { return strconv.FormatInt(l.Received, 10) }},
+			{"good", func(l line) string { return strconv.FormatInt(l.Good, 10) }},
+			{"flag", func(l line) string { return strconv.Itoa(l.Flag) }},
+		}
+		for _, f := range d.Functions {
+			columns = append(columns, column[line]{f, func(l line) string { return value(l.Bucket, f) }})
+		}
+		return show(p, d.outputFlags, lines, columns...)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	for _, s := range all {
@@ -175,25 +181,10 @@ func findElements(ctx context.Context, c *client.Client, project string, wanted 
 	if err != nil {
 		return nil, err
 	}
-	var found []client.Element
-	for _, w := range wanted {
-		var hits []client.Element
-		for _, e := range all {
-			if e.ID == w || strings.EqualFold(e.Name, w) {
-				hits = append(hits, e)
-			}
-		}
-		switch len(hits) {
-		case 0:
-			return nil, lh.Errorf(lh.NotFound, "there is no element %q; loggerhead element list shows them", w)
-		case 1:
-			found = append(found, hits[0])
-		default:
-			ids := make([]string, len(hits))
-			for i, h := range hits {
-				ids[i] = h.ID
-			}
-			return nil, lh.Errorf(lh.Invalid, "%d elements are called %q: give one of %s", len(hits), w, strings.Join(ids, ", "))
+	found := make([]client.Element, len(wanted))
+	for i, w := range wanted {
+		if found[i], err = oneOf("element", w, all, func(e client.Element) string { return e.ID }, func(e client.Element) string { return e.Name }); err != nil {
+			return nil, err
 		}
 	}
 	return found, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -176,6 +177,11 @@ func told(err error) error {
 
 // withHub runs fn with a client that has a token.
 func (h hubFlags) withHub(p program, fn func(*client.Client) error) error {
+	return h.loggedIn(p, func(c *client.Client, _ savedLogIn) error { return fn(c) })
+}
+
+// loggedIn is withHub with what login kept.
+func (h hubFlags) loggedIn(p program, fn func(*client.Client, savedLogIn) error) error {
 	c, s, err := h.connect(p)
 	if err != nil {
 		return err
@@ -184,29 +190,28 @@ func (h hubFlags) withHub(p program, fn func(*client.Client) error) error {
 	if s.Token == "" {
 		return lh.Errorf(lh.Unauthenticated, "log in with loggerhead login %s, or give a token", s.Hub)
 	}
-	return told(fn(c))
+	return told(fn(c, s))
 }
 
 // inProject runs fn with a client and a project's id.
 func (f projectFlags) inProject(ctx context.Context, p program, fn func(c *client.Client, project string) error) error {
-	c, s, err := f.connect(p)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if s.Token == "" {
-		return lh.Errorf(lh.Unauthenticated, "log in with loggerhead login %s, or give a token", s.Hub)
-	}
-	wanted := f.Project
-	if wanted == "" {
-		wanted = s.Project
-	}
+	return f.loggedIn(p, func(c *client.Client, s savedLogIn) error {
+		id, err := projectID(ctx, c, cmp.Or(f.Project, s.Project))
+		if err != nil {
+			return err
+		}
+		return fn(c, id)
+	})
+}
+
+// projectID finds a project by its id or its name; "" is the only one there is.
+func projectID(ctx context.Context, c *client.Client, wanted string) (string, error) {
 	if strings.HasPrefix(wanted, "prj_") {
-		return told(fn(c, wanted))
+		return wanted, nil
 	}
 	all, err := c.Projects(ctx)
 	if err != nil {
-		return told(err)
+		return "", err
 	}
 	var found []client.Project
 	for _, q := range all {
@@ -216,12 +221,12 @@ func (f projectFlags) inProject(ctx context.Context, p program, fn func(c *clien
 	}
 	switch {
 	case len(found) == 1:
-		return told(fn(c, found[0].ID))
+		return found[0].ID, nil
 	case wanted != "" && len(found) == 0:
-		return lh.Errorf(lh.NotFound, "you are in no project called %q; loggerhead project list shows yours", wanted)
+		return "", lh.Errorf(lh.NotFound, "you are in no project called %q; loggerhead project list shows yours", wanted)
 	case len(found) == 0:
-		return lh.Errorf(lh.NotFound, "you are in no project yet; loggerhead project create makes one")
+		return "", lh.Errorf(lh.NotFound, "you are in no project yet; loggerhead project create makes one")
 	default:
-		return lh.Errorf(lh.Invalid, "%d projects could be meant; give one by its id with --project (loggerhead project list)", len(found))
+		return "", lh.Errorf(lh.Invalid, "%d projects could be meant; give one by its id with --project (loggerhead project list)", len(found))
 	}
 }

@@ -118,24 +118,28 @@ func (d locationDeleteCommand) Run(ctx context.Context, p program) error {
 }
 
 // oneOf finds a thing by its id or its name, whatever the case. A name that several have is refused with their ids.
-func oneOf[T any](what, wanted string, all []T, id, name func(T) string) (string, error) {
-	var ids []string
+func oneOf[T any](what, wanted string, all []T, id, name func(T) string) (T, error) {
+	var none T
+	var hits []T
 	for _, t := range all {
 		if id(t) == wanted {
-			return wanted, nil
+			return t, nil
 		}
 		if strings.EqualFold(name(t), wanted) {
-			ids = append(ids, id(t))
+			hits = append(hits, t)
 		}
 	}
-	switch len(ids) {
+	switch len(hits) {
 	case 0:
-		return "", lh.Errorf(lh.NotFound, "there is no %s %q; loggerhead %s list shows them", what, wanted, what)
+		return none, lh.Errorf(lh.NotFound, "there is no %s %q; loggerhead %s list shows them", what, wanted, what)
 	case 1:
-		return ids[0], nil
-	default:
-		return "", lh.Errorf(lh.Invalid, "several are called %q: give one of %s", wanted, strings.Join(ids, ", "))
+		return hits[0], nil
 	}
+	ids := make([]string, len(hits))
+	for i, h := range hits {
+		ids[i] = id(h)
+	}
+	return none, lh.Errorf(lh.Invalid, "%d %ss are called %q: give one of %s", len(hits), what, wanted, strings.Join(ids, ", "))
 }
 
 func locationID(ctx context.Context, c *client.Client, project, wanted string) (string, error) {
@@ -143,7 +147,8 @@ func locationID(ctx context.Context, c *client.Client, project, wanted string) (
 	if err != nil {
 		return "", err
 	}
-	return oneOf("location", wanted, all, func(l client.Location) string { return l.ID }, func(l client.Location) string { return l.Name })
+	l, err := oneOf("location", wanted, all, func(l client.Location) string { return l.ID }, func(l client.Location) string { return l.Name })
+	return l.ID, err
 }
 
 func deviceID(ctx context.Context, c *client.Client, project, wanted string) (string, error) {
@@ -156,7 +161,8 @@ func deviceID(ctx context.Context, c *client.Client, project, wanted string) (st
 			return d.ID, nil
 		}
 	}
-	return oneOf("device", wanted, all, func(d client.Device) string { return d.ID }, func(d client.Device) string { return d.Name })
+	d, err := oneOf("device", wanted, all, func(d client.Device) string { return d.ID }, func(d client.Device) string { return d.Name })
+	return d.ID, err
 }
 
 type deviceCommand struct {
