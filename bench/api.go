@@ -179,9 +179,8 @@ func (in *installation) askAPI(ctx context.Context, h *hub, z apiSizes, people [
 // asker that falls behind does not make the hub look faster.
 func (in *installation) load(ctx context.Context, h *hub, z apiSizes, people []*asker, name string, address func(i int) string) error {
 	b := in.b
-	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: in.pool}, MaxIdleConnsPerHost: len(people), ForceAttemptHTTP2: true}
-	defer t.CloseIdleConnections()
-	web := &http.Client{Transport: t, Timeout: 30 * time.Second}
+	web := in.browser(len(people))
+	defer web.CloseIdleConnections()
 	n := int(z.length.Seconds() * float64(z.rate))
 	warm := z.rate // a second's worth is not counted
 	took := make([]time.Duration, n+warm)
@@ -199,8 +198,12 @@ func (in *installation) load(ctx context.Context, h *hub, z apiSizes, people []*
 			return err
 		}
 		wg.Go(func() {
-			errs[i] = ask(ctx, web, address(i), people[i%len(people)].token)
+			body, err := ask(ctx, web, address(i), people[i%len(people)].token)
 			took[i] = time.Since(due)
+			if err == nil && len(body) < 200 {
+				err = fmt.Errorf("the answer holds nothing: %s", body)
+			}
+			errs[i] = err
 		})
 	}
 	wg.Wait()
@@ -219,25 +222,32 @@ func (in *installation) load(ctx context.Context, h *hub, z apiSizes, people []*
 	return nil
 }
 
-func ask(ctx context.Context, web *http.Client, address, token string) error {
+// ask reads an answer of the REST API.
+func ask(ctx context.Context, web *http.Client, address, token string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, "GET", address, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := web.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK || len(body) < 200 {
-		return fmt.Errorf("%s: %.300s", resp.Status, body)
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %.300s", resp.Status, body)
 	}
-	return nil
+	return body, nil
+}
+
+// browser is a client as a browser is one.
+func (in *installation) browser(connections int) *http.Client {
+	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: in.pool}, MaxIdleConnsPerHost: connections, ForceAttemptHTTP2: true}
+	return &http.Client{Transport: t, Timeout: 30 * time.Second}
 }
 
 // checkAuthority measures what every request begins with: whose token it is, and what they may in the project.

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -42,9 +39,8 @@ func chartStep(ctx context.Context, in *installation, h *hub, z spineSizes) erro
 	if err != nil {
 		return err
 	}
-	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: in.pool}, ForceAttemptHTTP2: true}
-	defer t.CloseIdleConnections()
-	web := &http.Client{Transport: t, Timeout: 30 * time.Second}
+	web := in.browser(1)
+	defer web.CloseIdleConnections()
 	// 1,000 buckets with the least and the greatest of each: what a line chart of 1,000 pixels can show.
 	query := url.Values{"elements": {elements[0].ID}, "from": {strconv.FormatInt(int64(first), 10)}, "points": {"2000"}, "format": {"columns"},
 		"to": {strconv.FormatInt(int64(first)+int64(batches*records)*60_000, 10)}}
@@ -80,22 +76,9 @@ func chartStep(ctx context.Context, in *installation, h *hub, z spineSizes) erro
 
 // chart asks for one chart and returns its size in bytes.
 func (in *installation) chart(ctx context.Context, web *http.Client, address string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, "GET", address, nil)
+	body, err := ask(ctx, web, address, in.token)
 	if err != nil {
 		return 0, err
-	}
-	req.Header.Set("Authorization", "Bearer "+in.token)
-	resp, err := web.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return 0, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s: %s", resp.Status, body)
 	}
 	if len(body) < 17*1000 || string(body[:4]) != "LHC1" {
 		return 0, errors.New("the answer is not the columns of a chart")
