@@ -5,6 +5,7 @@ const status = (page, path) => page.evaluate((p) => fetch(p).then((r) => r.statu
 test('wrong password is refused in words, the right one opens the project', async (b) => {
   const page = await b.page();
   await page.goto(b.hub.url);
+  await page.waitForSelector('form'); // the page is asked for before it is known who asks
   check((await page.title()).startsWith('Log in'), 'the title says what page this is');
   await logIn(page, { ...b.hub.logins.owner, password: 'not the password' });
   const alert = page.getByRole('alert').filter({ hasText: 'do not fit' });
